@@ -1,0 +1,113 @@
+"""Answers as plain values for `--json`: fixed keys in a fixed order, rounded so that the text is the same everywhere."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from simulator.capacity.hold import BASES
+from simulator.capacity.results import Answer, Comparison, PowerBases, Sprint, Summary
+
+DIGITS = 6
+"""Significant digits of a float; what the last bits of a sum say differs between machines and means nothing."""
+
+
+def rounded(value: Any) -> Any:
+    """A value with its floats rounded to `DIGITS` significant digits; nan and infinity, which JSON lacks, become None."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}") if abs(value) < float("inf") else None
+    if isinstance(value, Mapping):
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def answer_json(answer: Answer) -> dict[str, Any]:
+    """One answer of `capacity` or `compare`."""
+    return dict(
+        rounded(
+            {
+                "system": answer.system,
+                "model": answer.model,
+                "deployment": answer.deployment,
+                "slo": answer.slo,
+                "agents_held": answer.agents_held,
+                "interval": answer.interval,
+                "gpus": answer.gpus,
+                "agents_per_gpu": answer.agents_per_gpu,
+                "agents_per_mw": _bases(answer.agents_per_mw),
+                "accelerator_w_per_gpu": answer.accelerator_w_per_gpu,
+                "cache_hit": answer.cache_hit,
+                "limiter": answer.limiter,
+                "binding": answer.binding,
+                "quality": answer.quality,
+                "seeds": answer.seeds,
+                "interval_kind": answer.interval_kind,
+                "agents_per_mw_interval": {basis: answer.agents_per_mw_interval[basis] for basis in BASES},
+                "goodput_agents": answer.goodput_agents,
+                "goodput_output_tok_s": answer.goodput_output_tok_s,
+                "knee_agents": answer.knee_agents,
+                "knee_distance": answer.knee_distance,
+                "knee_reached": answer.knee_reached,
+                "monotone": answer.monotone,
+                "sentence": answer.sentence,
+            }
+        )
+    )
+
+
+def summary_json(summary: Summary) -> dict[str, Any]:
+    """One operating point of `run`."""
+    return dict(
+        rounded(
+            {
+                "system": summary.system,
+                "model": summary.model,
+                "deployment": summary.deployment,
+                "agents": summary.agents,
+                "gpus": summary.gpus,
+                "ttft_s": {key: summary.ttft_s[key] for key in ("mean", "p50", "p90", "p95")},
+                "output_speed_tok_s": {key: summary.output_speed_tok_s[key] for key in ("p25", "p50", "mean")},
+                "tpot_s": {key: summary.tpot_s[key] for key in ("mean", "p50", "p90")},
+                "output_tok_s": summary.output_tok_s,
+                "logical_tok_s": summary.logical_tok_s,
+                "requests": summary.requests,
+                "preemptions": summary.preemptions,
+                "energy_j": summary.energy_j,
+                "accelerator_w_per_gpu": summary.watts_per_gpu.accelerator,
+                "watts_per_gpu": _bases(summary.watts_per_gpu),
+                "cache_hit": summary.cache_hit,
+                "cache_hit_possible": summary.cache_hit_possible,
+                "limiter": summary.limiter,
+                "quality": summary.quality,
+                "seeds": summary.seeds,
+                "window_s": summary.window_s,
+                "trajectories": summary.trajectories,
+                "e2e_speed_tok_s": {key: summary.e2e_speed_tok_s[key] for key in ("p25", "p50", "mean")},
+                "goodput_agents": summary.goodput_agents,
+                "goodput_output_tok_s": summary.goodput_output_tok_s,
+                "utilisation": summary.utilisation,
+                "decode_batch_per_rank": summary.decode_batch_per_rank,
+                "step_shares": summary.step_shares,
+                "blocked_shares": summary.blocked_shares,
+                "cut_trajectories": summary.cut_trajectories,
+                "notes": summary.notes,
+            }
+        )
+    )
+
+
+def sprint_json(sprint: Sprint) -> dict[str, Any]:
+    """Both sprint tests of one system."""
+    return dict(rounded(asdict(sprint)))
+
+
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
+    """A whole comparison."""
+    return {
+        "answers": [answer_json(answer) for answer in comparison.answers],
+        "sprints": [sprint_json(sprint) for sprint in comparison.sprints],
+        "ratios": [rounded(row) for row in comparison.ratios],
+    }
+
+
+def _bases(bases: PowerBases) -> dict[str, float]:
+    return {basis: getattr(bases, basis) for basis in BASES}

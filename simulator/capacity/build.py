@@ -1,0 +1,205 @@
+"""Builds worlds: a scenario and a seed become arrays once, then each agent count is a small change. Inputs come from a scenario."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.capacity.scenario import FixedLoad, Scenario
+from simulator.capacity.slo import SLO
+from simulator.engine.growth import most_blocks
+from simulator.engine.world import RESERVES, ROUTERS, Fleet, Sched, Stop, World
+from simulator.errors import Mistake, UserError
+from simulator.hardware.deployment import Deployment
+from simulator.hardware.load import load_deployment, load_model, load_system
+from simulator.hardware.model_card import ModelCard
+from simulator.hardware.power import PowerLaw, power_law
+from simulator.hardware.quality import worst_quality
+from simulator.hardware.step_law import StepLaw, step_law
+from simulator.hardware.system import System
+from simulator.units import to_ps
+from simulator.workload.arrays import Calls, PrefixTree
+from simulator.workload.compile import compile_calls
+from simulator.workload.fixed import fixed_set
+from simulator.workload.load import load_trajectories
+from simulator.workload.trajectory import TrajectorySet
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All of a scenario and a seed that does not depend on the agent count.
+
+    Attributes
+    ----------
+    cache_hit_possible : float
+        Share of the prompt tokens that an infinite cache would serve, over one play of each trajectory.
+    cut_trajectories : int
+        Trajectories that end early because a later call does not fit the context limit.
+    quality : str
+        Worst quality of the profile fields that the answer rests on.
+    """
+
+    scenario: Scenario
+    seed: int
+    system: System
+    model: ModelCard
+    deployment: Deployment
+    slo: SLO
+    calls: Calls
+    tree: PrefixTree
+    law: StepLaw
+    power: PowerLaw
+    cache_hit_possible: float
+    cut_trajectories: int
+    quality: str
+    notes: tuple[str, ...]
+
+
+def prepare(scenario: Scenario, seed: int) -> Prepared:
+    """Loads the profiles and compiles the load of one scenario for one seed.
+
+    Raises
+    ------
+    UserError
+        When a profile or the trajectories are bad, or no call fits the KV pool of a rank.
+    """
+    system, model, deployment = load_profiles(scenario)
+    trajectories = load_of(scenario)
+    limit, limit_from = context_limit(deployment)
+    while True:
+        prepared = _compiled(scenario, seed, system, model, deployment, trajectories, limit, limit_from)
+        # With drafts a call that is unlucky with them holds more blocks than its tokens fill (engine/growth.py).
+        missing = int(most_blocks(build_world(prepared, 1)).max()) - deployment.blocks_per_rank
+        if missing <= 0:
+            return prepared
+        limit -= missing * deployment.block_tokens
+        limit_from = f"the KV pool of a rank ({limit:,} tokens)"
+
+
+def load_profiles(scenario: Scenario) -> tuple[System, ModelCard, Deployment]:
+    """What serves: the scenario's own system and model, or those its deployment names."""
+    system = None if scenario.system is None else load_system(scenario.system)
+    model = None if scenario.model is None else load_model(scenario.model)
+    deployment = load_deployment(scenario.one_deployment(), system=system, model=model)
+    return system or load_system(deployment.system), model or load_model(deployment.model), deployment
+
+
+def _compiled(
+    scenario: Scenario,
+    seed: int,
+    system: System,
+    model: ModelCard,
+    deployment: Deployment,
+    trajectories: TrajectorySet,
+    limit: int,
+    limit_from: str,
+) -> Prepared:
+    load = scenario.workload
+    compiled = compile_calls(
+        trajectories,
+        block_tokens=deployment.block_tokens,
+        history=load.history,
+        marker=load.marker,
+        accept_pmf=deployment.accept_pmf,
+        drafts=deployment.drafts,
+        seed=seed,
+        stops=load.stops,
+        max_context_tokens=limit,
+    )
+    notes = list(_mismatches(scenario, deployment, system, model))
+    if compiled.cut_trajectories:
+        cut = f"{compiled.cut_trajectories} of {len(trajectories.trajectories)} trajectories end early"
+        notes.append(f"{cut}: a later call does not fit {limit_from}")
+    return Prepared(
+        scenario=scenario,
+        seed=seed,
+        system=system,
+        model=model,
+        deployment=deployment,
+        slo=scenario.slo or SLO.speed_and_ttft(deployment.speed_floor_tok_s, deployment.ttft_ceiling_s),
+        calls=compiled.calls._replace(tool_ps=np.rint(compiled.calls.tool_ps * load.tool_delay_scale).astype(np.int64)),
+        tree=compiled.tree,
+        law=step_law(system, model, deployment),
+        power=power_law(system, model, deployment),
+        cache_hit_possible=compiled.reusable_block_tokens / compiled.prompt_tokens if deployment.prefix_cache else 0.0,
+        cut_trajectories=compiled.cut_trajectories,
+        quality=worst_quality((deployment.quality, trajectories.provenance.get("quality", "datasheet"))),
+        notes=tuple(notes),
+    )
+
+
+def _mismatches(scenario: Scenario, deployment: Deployment, system: System, model: ModelCard) -> Iterator[str]:
+    """What makes the deployment another than its file describes."""
+    for kind, ours, theirs in (("system", system.name, deployment.system), ("model", model.name, deployment.model)):
+        if ours != theirs:
+            yield f"deployment {deployment.name} was written for {kind} {theirs} and runs with {ours}"
+    ref = scenario.deployment
+    if isinstance(ref, Mapping) and "extends" in ref:
+        changed = ", ".join(f"{key} = {value}" for key, value in ref.items() if key not in ("extends", "name", "notes"))
+        yield f"deployment {ref['extends']} with {changed}"
+
+
+def load_of(scenario: Scenario) -> TrajectorySet:
+    """The trajectories that a scenario's workload names or describes."""
+    load = scenario.workload
+    if isinstance(load, FixedLoad):
+        return fixed_set(load.isl, load.osl, load.shared_prefix, load.think_s)
+    return load_trajectories(load.source)
+
+
+def context_limit(deployment: Deployment) -> tuple[int, str]:
+    """Most tokens (prompt and output) a call may have, and what says so: the deployment, or the KV pool of a rank."""
+    fits = (deployment.blocks_per_rank - deployment.fixed_blocks) * deployment.block_tokens - deployment.lookahead
+    if fits < 2:
+        room = f"{deployment.blocks_per_rank} blocks, of which a sequence holds {deployment.fixed_blocks} besides its tokens"
+        raise UserError(Mistake(deployment.name, "blocks_per_rank", room, "room for at least one call", "the weights leave no KV memory"))
+    if deployment.max_context_tokens and deployment.max_context_tokens <= fits:
+        return deployment.max_context_tokens, f"the deployment's max_context_tokens ({deployment.max_context_tokens:,})"
+    return fits, f"the KV pool of a rank ({fits:,} tokens)"
+
+
+def build_world(prepared: Prepared, agents: int) -> World:
+    """The world of one phase.
+
+    Agents start one after another over ``ramp_s`` in equal steps, agent ``a`` at ``ramp_s * a / agents``; the window opens
+    ``warmup_s`` after the ramp. The seed orders the trajectories and draws the accepted lengths of drafts.
+    """
+    deployment, phase = prepared.deployment, prepared.scenario.phase
+    trajectories = len(prepared.calls.first) - 1
+    fleet = Fleet(
+        workers=deployment.workers,
+        ranks=deployment.ranks,
+        blocks_per_rank=deployment.blocks_per_rank,
+        block_tokens=deployment.block_tokens,
+        fixed_blocks=deployment.fixed_blocks,
+        router=ROUTERS[deployment.router],
+        start_ps=np.arange(agents, dtype=np.int64) * to_ps(phase.ramp_s) // agents,
+        order=np.random.default_rng([prepared.seed, 0]).permutation(trajectories).astype(np.int64),
+    )
+    plenty = 0 < phase.enough_trajectories < agents * phase.min_agent_trajectories
+    stop = Stop(
+        window_ps=to_ps(phase.ramp_s + phase.warmup_s),
+        min_window_ps=to_ps(phase.min_window_s),
+        min_plays=phase.enough_trajectories if plenty else phase.min_trajectories,
+        min_agent_plays=0 if plenty else phase.min_agent_trajectories,
+        max_ps=to_ps(phase.max_s),
+        max_plays_per_agent=0,
+    )
+    return World(prepared.calls, prepared.tree, fleet, schedule(deployment), prepared.law, prepared.power, stop)
+
+
+def schedule(deployment: Deployment) -> Sched:
+    """The scheduler's options as the engine's integers."""
+    return Sched(
+        token_budget=deployment.token_budget,
+        max_seqs=deployment.max_seqs,
+        long_prefill_cap=deployment.long_prefill_cap,
+        prefill_interval=deployment.prefill_interval,
+        admit_reserve=RESERVES[deployment.admit_reserve],
+        watermark_blocks=int(deployment.watermark_share * deployment.blocks_per_rank),
+        pipeline_depth=deployment.pipeline_depth,
+        prefix_cache=int(deployment.prefix_cache),
+        drafts=deployment.drafts,
+        accept_milli=round(1000 * deployment.accepted_length) if deployment.drafts else 1000,
+        lookahead=deployment.lookahead,
+    )

@@ -1,0 +1,222 @@
+"""A YAML document that remembers the line of every key, and checked access to its values. Inputs come from a file or a mapping."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from simulator.catalog import nearest
+from simulator.errors import Mistake, UserError
+
+Place = tuple[str, ...]
+REQUIRED: Any = object()
+"""Default of a key that must be given."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """Plain YAML values, the file they come from and the line of each key (0 when not from a file)."""
+
+    file: str
+    data: dict[str, Any]
+    lines: Mapping[Place, int] = field(default_factory=dict)
+
+
+def read_document(path: Path) -> Document:
+    """Reads one YAML mapping.
+
+    Raises
+    ------
+    UserError
+        When the file cannot be read, is no YAML mapping, or has a key twice.
+    """
+    file = str(path)
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(Mistake(file, "", "no readable file", "a YAML file in UTF-8", str(getattr(error, "strerror", "") or ""))) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = str(getattr(error, "problem", None) or error).splitlines()[0]
+        raise UserError(Mistake(file, "", problem, "YAML", line=mark.line + 1 if mark else 0)) from error
+    if not isinstance(node, yaml.MappingNode):
+        raise UserError(Mistake(file, "", "no mapping", "a mapping of keys", line=1))
+    lines: dict[Place, int] = {}
+    mistakes: list[Mistake] = []
+    data = _values(node, (), file, lines, mistakes)
+    if mistakes:
+        raise UserError(mistakes)
+    return Document(file, data, lines)
+
+
+def _values(node: yaml.Node, place: Place, file: str, lines: dict[Place, int], mistakes: list[Mistake]) -> Any:
+    lines.setdefault(place, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key, line = str(key_node.value), key_node.start_mark.line + 1
+            if key in found:
+                hint = f"first on line {lines[(*place, key)]}"
+                mistakes.append(Mistake(file, ".".join((*place, key)), "the same key twice", "each key once", hint, line))
+                continue
+            lines[(*place, key)] = line
+            found[key] = _values(value_node, (*place, key), file, lines, mistakes)
+        return found
+    if isinstance(node, yaml.SequenceNode):
+        return [_values(item, (*place, str(i)), file, lines, mistakes) for i, item in enumerate(node.value)]
+    try:
+        return yaml.SafeLoader("").construct_object(node)
+    except (yaml.YAMLError, ValueError):
+        return str(node.value)
+
+
+def with_overrides(document: Document, overrides: Mapping[str, Any]) -> Document:
+    """The document with values replaced at dotted paths (``deployment.workers``; a list index counts as a key).
+
+    A path into a profile that is given by name makes it ``{extends: name}`` with that field changed.
+    """
+    data = _copied(document.data)
+    lines = dict(document.lines)
+    for dotted, value in overrides.items():
+        keys = dotted.split(".")
+        at: Any = data
+        for i, key in enumerate(keys[:-1]):
+            if isinstance(at, list):
+                if not key.isdecimal() or int(key) >= len(at):
+                    raise UserError(Mistake("override", dotted, f"index {key!r}", f"0 to {len(at) - 1}"))
+                index: Any = int(key)
+                inner = at[index]
+            else:
+                index, inner = key, at.get(key)
+            if isinstance(inner, str):
+                inner = {"extends": inner}
+            elif inner is None:
+                inner = {}
+            elif not isinstance(inner, dict | list):
+                raise UserError(Mistake("override", dotted, f"{'.'.join(keys[: i + 1])} is {inner!r}", "a path into a mapping"))
+            at[index] = inner
+            at = inner
+        if isinstance(at, list):
+            raise UserError(Mistake("override", dotted, "a list item", "a key of a mapping"))
+        at[keys[-1]] = value
+        lines.pop(tuple(keys), None)
+    return Document(document.file, data, lines)
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
+    """``path=value`` texts as a mapping; values are read as YAML."""
+    found: dict[str, Any] = {}
+    mistakes = []
+    for text in texts:
+        key, equals, value = text.partition("=")
+        try:
+            found[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            found[key.strip()] = value
+        if not equals or not re.fullmatch(r"[\w]+(\.[\w]+)*", key.strip()):
+            mistakes.append(Mistake("override", text, "", "path=value, as in deployment.workers=1"))
+    if mistakes:
+        raise UserError(mistakes)
+    return found
+
+
+class Section:
+    """One mapping of a document, read key by key; mistakes are gathered, and what is wrong reads as its default.
+
+    Parameters
+    ----------
+    mistakes : list of Mistake
+        Shared by all sections of a document; the caller raises them in the end.
+    """
+
+    def __init__(self, document: Document, mistakes: list[Mistake], place: Place = ()) -> None:
+        self.document, self.mistakes, self.place = document, mistakes, place
+        values: Any = document.data
+        for key in place:
+            values = values[int(key)] if isinstance(values, list) else values[key]
+        self.values: dict[str, Any] = values
+
+    def refuse(self, key: str, found: str, allowed: str = "", hint: str = "") -> None:
+        """Notes a mistake at a key."""
+        place = (*self.place, key) if key else self.place
+        line = next((self.document.lines[place[:n]] for n in range(len(place), -1, -1) if place[:n] in self.document.lines), 0)
+        self.mistakes.append(Mistake(self.document.file, ".".join(place), found, allowed, hint, line))
+
+    def only(self, *known: str) -> None:
+        """Refuses every key that is not known."""
+        for key in self.values:
+            if key not in known:
+                self.refuse(key, "an unknown key", "" if nearest(key, list(known)) else ", ".join(known), nearest(key, list(known)))
+
+    def section(self, key: str) -> "Section | None":
+        """The mapping under a key; None when there is none."""
+        value = self.values.get(key)
+        if value is None or isinstance(value, dict):
+            return None if value is None else Section(self.document, self.mistakes, (*self.place, key))
+        self.refuse(key, repr(value), "a mapping")
+        return None
+
+    def number(self, key: str, default: Any = REQUIRED, low: float = 0, high: float = math.inf, above: bool = False) -> float:
+        """A number from ``low`` (itself excluded with ``above``) to ``high``."""
+        unit = next((u for suffix, u in (("tok_s", "tok/s"), ("_s", "s")) if key.endswith(suffix)), "")
+        value = self._given(key, default, f"a number {_range(low, high, above)} {unit}".strip())
+        good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if value is default or (good and low <= value <= high and not (above and value == low)):
+            return float(value) if isinstance(value, int | float) else float("nan")
+        self.refuse(key, repr(value), f"a number {_range(low, high, above)} {unit}".strip(), _unit_hint(key, value))
+        return float("nan") if default is REQUIRED or default is None else float(default)
+
+    def count(self, key: str, default: Any = REQUIRED, low: int = 0) -> int:
+        """A whole number of at least ``low``."""
+        value = self._given(key, default, f"a whole number >= {low}")
+        if value is default or (isinstance(value, int) and not isinstance(value, bool) and value >= low):
+            return value
+        self.refuse(key, repr(value), f"a whole number >= {low}", _unit_hint(key, value))
+        return low if default is REQUIRED or default is None else int(default)
+
+    def word(self, key: str, choices: Sequence[str] = (), default: Any = REQUIRED) -> str:
+        """A word, one of the choices when there are some."""
+        allowed = ", ".join(choices) or "a word"
+        value = self._given(key, default, allowed)
+        if value is default or (isinstance(value, str) and (not choices or value in choices)):
+            return value
+        self.refuse(key, repr(value), allowed, nearest(str(value), list(choices)))
+        return str(choices[0] if choices else value)
+
+    def switch(self, key: str, default: bool) -> bool:
+        """True or false."""
+        value = self.values.get(key, default)
+        if not isinstance(value, bool):
+            self.refuse(key, repr(value), "true or false")
+        return bool(value)
+
+    def _given(self, key: str, default: Any, allowed: str) -> Any:
+        if self.values.get(key) is None and default is REQUIRED:
+            self.refuse(key, "nothing", allowed)
+            return REQUIRED
+        value = self.values.get(key)
+        return default if value is None else value
+
+
+def _range(low: float, high: float, above: bool) -> str:
+    floor = f"> {low:g}" if above else f">= {low:g}"
+    return floor if high == math.inf else f"from {low:g} to {high:g}"
+
+
+def _unit_hint(key: str, value: Any) -> str:
+    """What to write instead of ``10 s`` or ``1e3``, which YAML reads as words."""
+    number = re.match(r"\s*([-+]?\d+\.?\d*(?:[eE][-+]?\d+)?)\s*(.*)$", value) if isinstance(value, str) else None
+    if not number:
+        return ""
+    unit = "; the unit is in the key's name" if number[2] else ""
+    return f"write {key}: {float(number[1]):g}{unit}"

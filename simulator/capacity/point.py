@@ -1,0 +1,106 @@
+"""One operating point: a scenario at one agent count, played once for each seed. Inputs come from a scenario."""
+
+from collections.abc import Callable, Sequence
+
+from simulator.capacity.build import Prepared, build_world, prepare
+from simulator.capacity.limiter import Pressure, find_limiter
+from simulator.capacity.metrics import Window, describe, goodput, measure, pool, thinned
+from simulator.capacity.results import PowerBases, Summary
+from simulator.capacity.scenario import Scenario
+from simulator.engine.kernel import simulate_kernel
+from simulator.errors import Mistake, UserError
+from simulator.hardware.power import watts_per_gpu
+
+Progress = Callable[[str], None]
+"""Called with one line of plain text for every phase played."""
+
+
+def play(prepared: Prepared, agents: int) -> Window:
+    """Plays one phase and measures its steady window."""
+    world = build_world(prepared, agents)
+    return measure(world, simulate_kernel(world))
+
+
+def run(scenario: Scenario, agents: int | None = None, progress: Progress | None = None) -> Summary:
+    """One operating point, pooled over the scenario's seeds.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    agents : int, optional
+        The scenario's own count when left out.
+    progress : callable, optional
+        Told after every seed.
+
+    Raises
+    ------
+    UserError
+        When neither gives an agent count, or a part of the scenario is bad.
+    """
+    agents = scenario.agents_or(agents)
+    windows = []
+    for seed in scenario.seeds:
+        prepared = prepare(scenario, seed)
+        windows.append(play(prepared, agents))
+        if progress:
+            progress(f"seed {seed}: {agents} agents, {windows[-1].ttft_s.size:,} calls in {windows[-1].window_s:,.0f} s")
+    return summarise(prepared, pool(windows), scenario.seeds)
+
+
+def summarise(prepared: Prepared, window: Window, seeds: Sequence[int]) -> Summary:
+    """Everything people read off one operating point.
+
+    Raises
+    ------
+    UserError
+        When no call was sent and finished in the window, so that there is nothing to read.
+    """
+    if not window.ttft_s.size:
+        hint = "raise phase.max_s or phase.min_window_s, or lower agents"
+        raise UserError(Mistake(prepared.scenario.name, "phase", f"no call finished in a window of {window.window_s:g} s", hint=hint))
+    seconds = window.window_s
+    goodput_agents, goodput_tok_s = goodput(window, prepared.slo)
+    cache_hit = window.cached_tokens / window.prompt_tokens
+    step_shares, blocked_shares = window.step_shares, window.blocked_shares
+    limiter, _ = find_limiter(Pressure(step_shares, blocked_shares, cache_hit, prepared.cache_hit_possible))
+    return Summary(
+        system=prepared.system.name,
+        model=prepared.model.name,
+        deployment=prepared.deployment.name,
+        agents=window.agents,
+        gpus=window.gpus,
+        seeds=tuple(seeds),
+        quality=prepared.quality,
+        window_s=seconds,
+        requests=window.ttft_s.size,
+        trajectories=window.trajectories,
+        ttft_s=describe(window.ttft_s, 50, 90, 95),
+        output_speed_tok_s=describe(window.speed_tok_s, 25, 50),
+        tpot_s=describe(1 / window.speed_tok_s, 50, 90),
+        e2e_speed_tok_s=describe(window.e2e_speed_tok_s, 25, 50),
+        output_tok_s=window.finished_output_tokens / seconds,
+        logical_tok_s=window.finished_tokens / seconds,
+        cache_hit=cache_hit,
+        cache_hit_possible=prepared.cache_hit_possible,
+        preemptions=window.totals["preemptions"],
+        energy_j=window.energy_j,
+        watts_per_gpu=PowerBases(**watts_per_gpu(prepared.system, window.accelerator_w)),
+        step_shares=step_shares,
+        blocked_shares=blocked_shares,
+        utilisation=window.busy_share,
+        decode_batch_per_rank=window.decode_batch_per_rank,
+        goodput_agents=goodput_agents,
+        goodput_output_tok_s=goodput_tok_s,
+        limiter=limiter,
+        cut_trajectories=prepared.cut_trajectories,
+        notes=(*prepared.notes, *_phase_notes(window)),
+        series=window.series,
+        ttft_samples_s=thinned(window.ttft_s),
+        speed_samples_tok_s=thinned(window.speed_tok_s),
+    )
+
+
+def _phase_notes(window: Window) -> tuple[str, ...]:
+    if window.complete:
+        return ()
+    return ("a phase met its hard end (phase.max_s) before its minimum of trajectories: it does not count by the benchmark's rules",)

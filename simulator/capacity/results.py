@@ -1,0 +1,161 @@
+"""The answers: frozen values that the report prints and `--json` writes. Inputs come from engine outputs and an SLO."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class PowerBases:
+    """One quantity on each of the four power bases (docs/power.md): watts per GPU, or agents per MW."""
+
+    accelerator: float
+    tdp: float
+    nameplate: float
+    facility: float
+
+
+@dataclass(frozen=True)
+class Series:
+    """Levels over time, one value per bin of equal width; all arrays have shape (bins,)."""
+
+    time_s: NDArray[np.float64]
+    decode_batch: NDArray[np.float64]
+    waiting_calls: NDArray[np.float64]
+    kv_used_share: NDArray[np.float64]
+    cache_hit: NDArray[np.float64]
+    accelerator_w: NDArray[np.float64]
+    output_tok_s: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One operating point: a scenario at one agent count, pooled over its seeds.
+
+    ``step_shares`` splits the busy time by term of the step-time law and adds the idle share (keys: launch_floor, weights, kv_read,
+    decode_compute, prefill_compute, idle; they sum to 1). ``blocked_shares`` gives the share of time in which a rank's first waiting
+    call was held back (keys: kv_memory, seats, token_budget). Speeds are output tokens/s after the first token.
+    """
+
+    system: str
+    model: str
+    deployment: str
+    agents: int
+    gpus: int
+    seeds: tuple[int, ...]
+    quality: str
+    window_s: float
+    requests: int
+    trajectories: int
+    ttft_s: dict[str, float]
+    """mean, p50, p90, p95"""
+    output_speed_tok_s: dict[str, float]
+    """p25, p50, mean"""
+    tpot_s: dict[str, float]
+    """mean, p50, p90"""
+    e2e_speed_tok_s: dict[str, float]
+    """p25, p50, mean"""
+    output_tok_s: float
+    logical_tok_s: float
+    cache_hit: float
+    cache_hit_possible: float
+    preemptions: int
+    energy_j: float
+    watts_per_gpu: PowerBases
+    step_shares: dict[str, float]
+    blocked_shares: dict[str, float]
+    utilisation: float
+    decode_batch_per_rank: float
+    goodput_agents: float
+    goodput_output_tok_s: float
+    limiter: str
+    cut_trajectories: int
+    notes: tuple[str, ...]
+    series: Series = field(repr=False)
+    ttft_samples_s: NDArray[np.float64] = field(repr=False)
+    """Every call's TTFT, pooled (at most 20,000, evenly thinned)."""
+    speed_samples_tok_s: NDArray[np.float64] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One phase of a search: an agent count, whether it held, and what it measured."""
+
+    agents: int
+    seed: int
+    held: bool
+    speed_tok_s: float
+    """At the SLO's percentile (of the E2E speed when that is the SLO's form)."""
+    ttft_s: float
+    calls: int
+    output_tok_s: float = 0.0
+    scout: bool = False
+    """A short phase that only says where the full ones should look."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How many agents a deployment holds at an SLO, and per GPU and MW."""
+
+    system: str
+    model: str
+    deployment: str
+    slo: dict[str, Any]
+    agents_held: int
+    interval: tuple[int, int]
+    interval_kind: str
+    gpus: int
+    agents_per_gpu: float
+    agents_per_mw: PowerBases
+    agents_per_mw_interval: dict[str, tuple[float, float]]
+    accelerator_w_per_gpu: float
+    cache_hit: float
+    limiter: str
+    binding: str
+    """Clause of the SLO that breaks first: ``speed`` or ``ttft`` (or ``e2e_speed``)."""
+    knee_agents: int
+    """Agent count at which an added agent brings half the output tokens/s that each of the first ones brings (search.knee)."""
+    knee_distance: float
+    """agents_held / knee_agents."""
+    monotone: bool
+    quality: str
+    seeds: tuple[int, ...]
+    goodput_agents: float
+    goodput_output_tok_s: float
+    points: tuple[Point, ...]
+    held: Summary | None
+    """The operating point at ``agents_held``, of the seed whose answer it is (None when not even one agent holds)."""
+    broken: Summary | None
+    """The operating point at the first agent count found broken, which names the limiter."""
+    sentence: str
+    """What limits this system, in plain words with the numbers."""
+    knee_reached: bool = True
+    """False when no tried count lies beyond the knee: ``knee_agents`` is then the largest one tried."""
+
+
+@dataclass(frozen=True)
+class Sprint:
+    """The sprint tests of a system: one completion alone, and peak throughput, on the same engine."""
+
+    system: str
+    deployment: str
+    single_ttft_s: float
+    single_speed_tok_s: float
+    peak_output_tok_s: float
+    peak_output_tok_s_per_gpu: float
+    peak_concurrency: int
+    single_deployment: str = ""
+    """Deployment of the single completion; ``deployment`` is that of the peak. Each is the best of the system's deployments."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Answers of several systems and tiers side by side, with ratios to the first system of each tier and the sprint tests."""
+
+    answers: tuple[Answer, ...]
+    sprints: tuple[Sprint, ...]
+    ratios: tuple[dict[str, Any], ...]
+    """One row per tier and system beyond the first: tier, system, against, agents_per_gpu, agents_per_mw_accelerator, ...,
+    sprint_single, sprint_peak."""

@@ -1,0 +1,172 @@
+"""The search for the held agent count: double until the SLO breaks, then close in. Inputs come from a probe that judges one agent count."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+Probe = Callable[[int], float]
+"""Margin of the SLO at an agent count: 1 or more when it holds; how far below 1 tells how badly it broke, 0 that nothing is known."""
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """How finely a search ends, and where it gives up.
+
+    Attributes
+    ----------
+    exact_below : int
+        Below this count the answer is the exact integer.
+    share : float
+        From there on, the held and the broken count differ by at most this share.
+    ceiling : int
+        Largest count that is tried.
+    """
+
+    exact_below: int = 64
+    share: float = 0.01
+    ceiling: int = 65_536
+
+    def step(self, agents: int) -> int:
+        """Width of a bracket that needs no further bisection."""
+        return 1 if agents < self.exact_below else max(1, int(agents * self.share))
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """Where the SLO breaks: the largest count found to hold below the smallest found broken.
+
+    ``held`` is 0 when not even one agent holds; ``broken`` is 0 when the ceiling holds.
+    """
+
+    held: int
+    broken: int
+
+
+def search(probe: Probe, resolution: Resolution, first: int = 2) -> Bracket:
+    """The benchmark's protocol: double from ``first`` agents until the SLO breaks, then close in on the edge.
+
+    When ``first`` does not hold, smaller counts are tried down to one. ``probe`` is called once for each count.
+    """
+    margins = _Margins(probe)
+    held, broken = 0, min(first, resolution.ceiling)
+    while margins[broken] >= 1:
+        held = broken
+        if held == resolution.ceiling:
+            return Bracket(held, 0)
+        broken = min(2 * held, resolution.ceiling)
+    return _close_in(margins, held, broken, resolution)
+
+
+def search_near(probe: Probe, guess: int, resolution: Resolution) -> Bracket:
+    """The same answer from a good guess: gallop away from it until held and broken enclose the edge, then close in.
+
+    On a curve that is not monotone it may find another edge than `search`, the one nearest to the guess.
+    """
+    margins = _Margins(probe)
+    guess = min(max(1, guess), resolution.ceiling)
+    stride = _first_stride(margins[guess], guess, resolution)
+    if margins[guess] >= 1:
+        held = guess
+        while held < resolution.ceiling:
+            ahead = min(held + stride, resolution.ceiling)
+            if margins[ahead] < 1:
+                return _close_in(margins, held, ahead, resolution)
+            held, stride = ahead, 2 * stride
+        return Bracket(held, 0)
+    broken = guess
+    while broken > 1:
+        behind = max(1, broken - stride)
+        if margins[behind] >= 1:
+            return _close_in(margins, behind, broken, resolution)
+        broken, stride = behind, 2 * stride
+    return Bracket(0, broken)
+
+
+def _first_stride(margin: float, guess: int, resolution: Resolution) -> int:
+    """How far from a guess the edge should lie: output speed falls about as the 0.6th power of the agents; at most a tenth of the guess."""
+    distance = abs(margin ** (1 / 0.6) - 1) if 0 < margin < math.inf else 1.0
+    return max(resolution.step(guess), int(guess * min(0.1, distance)))
+
+
+class _Margins(dict[int, float]):
+    """Margins by agent count, each probed when first asked for."""
+
+    def __init__(self, probe: Probe) -> None:
+        super().__init__()
+        self.probe = probe
+
+    def __missing__(self, agents: int) -> float:
+        self[agents] = self.probe(agents)
+        return self[agents]
+
+
+def _close_in(margins: _Margins, held: int, broken: int, resolution: Resolution) -> Bracket:
+    """Bisect, but at the count where the margin crosses 1 on the straight line (of logarithms) between both ends.
+
+    Margins are smooth where their verdicts are not, so few phases are needed. When two crossings in a row fail to halve the bracket, the middle is
+    taken, so that the worst case is three times the phases of bisection.
+    """
+    slow = 0
+    while broken - held > resolution.step(held):
+        width = broken - held
+        middle = (held + broken) // 2 if slow > 1 else _crossing(margins, held, broken, resolution.step(held))
+        if margins[middle] >= 1:
+            held = middle
+        else:
+            broken = middle
+        slow = 0 if 2 * (broken - held) <= width or slow > 1 else slow + 1
+    return Bracket(held, broken)
+
+
+def _crossing(margins: _Margins, held: int, broken: int, step: int) -> int:
+    """Where to probe next: at the expected crossing, or one step beyond the end that already lies within a step of it."""
+    if held == 0 or margins[broken] <= 0 or math.isinf(margins[held]):
+        return (held + broken) // 2
+    above, below = math.log(margins[held]), -math.log(margins[broken])
+    crossing = held * (broken / held) ** (above / (above + below))
+    if crossing - held < step:
+        return held + step
+    if broken - crossing < step:
+        return broken - step
+    return min(max(round(crossing), held + 1), broken - 1)
+
+
+def is_monotone(points: Sequence[tuple[int, bool]]) -> bool:
+    """Whether no count of ``(agents, held)`` held above one that broke."""
+    held = [agents for agents, ok in points if ok]
+    broken = [agents for agents, ok in points if not ok]
+    return not held or not broken or max(held) < min(broken)
+
+
+def knee(points: Sequence[tuple[int, float]], spacing: float = 1.25) -> tuple[int, bool]:
+    """Agent count at which an added agent brings half of what the first ones bring.
+
+    Parameters
+    ----------
+    points : sequence of (agents, output tokens/s)
+        Of one seed, in any order.
+    spacing : float
+        Points closer than this ratio to the one before are left out: a slope over a narrow gap is mostly noise.
+
+    Returns
+    -------
+    agents : int
+        Linear between the middles of neighbouring gaps; the largest count when the slope never halves.
+    reached : bool
+        False when the slope never fell below half.
+    """
+    spaced: list[tuple[int, float]] = []
+    for agents, rate in sorted(points):
+        if not spaced or agents >= spacing * spaced[-1][0]:
+            spaced.append((agents, rate))
+    if not spaced or spaced[0][1] <= 0:
+        return (spaced[-1][0] if spaced else 0), False
+    per_agent = spaced[0][1] / spaced[0][0]
+    middle, share = float(spaced[0][0]), 1.0
+    for (n0, x0), (n1, x1) in pairwise(spaced):
+        next_middle, next_share = (n0 + n1) / 2, (x1 - x0) / (n1 - n0) / per_agent
+        if next_share < 0.5:
+            return round(middle + (next_middle - middle) * (share - 0.5) / (share - next_share)), True
+        middle, share = next_middle, next_share
+    return spaced[-1][0], False

@@ -1,0 +1,189 @@
+"""The commands of the panel *Ask*: one operating point, the capacity of one deployment, several side by side. Input is a scenario."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from simulator.capacity.results import Comparison
+    from simulator.capacity.scenario import Scenario
+    from simulator.hardware.deployment import Deployment
+    from simulator.hardware.model_card import ModelCard
+    from simulator.hardware.system import System
+    from simulator.report.grounds import Footing
+    from simulator.report.html import Provenance
+
+ScenarioRef = Annotated[str, typer.Argument(help="A shipped scenario's name, or a path to a YAML file.", show_default=False)]
+Agents = Annotated[int | None, typer.Option("--agents", "-n", help="Concurrent agents; the scenario's own by default.", show_default=False)]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        "-s",
+        metavar="PATH=VALUE",
+        help="Change a field of the scenario: --set deployment.workers=1. May be repeated.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout in place of the tables.")]
+HtmlFile = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Write the report, one self-contained page.", show_default=False)
+]
+CsvDir = Annotated[Path | None, typer.Option("--csv", metavar="DIR", help="Write the rows as CSV files.", show_default=False)]
+OutDir = Annotated[
+    Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of report.html, answers.csv, points.csv and answers.json.")
+]
+
+
+def run(
+    scenario: ScenarioRef,
+    agents: Agents = None,
+    changes: Changes = None,
+    as_json: AsJson = False,
+    html: HtmlFile = None,
+    csv: CsvDir = None,
+) -> None:
+    """One operating point: what a number of agents gets from a deployment."""
+    from simulator.capacity import run as play
+    from simulator.capacity import summary_json
+    from simulator.cli.files import write_text
+    from simulator.cli.screen import progress, show_json, show_sheets, tell_first_compile
+    from simulator.report.export import csv_text, flat, series_rows
+    from simulator.report.tables import run_sheet
+
+    asked = _scenario(scenario, changes)
+    with progress() as tell:
+        tell_first_compile(tell)
+        summary = play(asked, agents, progress=tell)
+    if csv:
+        write_text(csv / "summary.csv", csv_text([flat(summary_json(summary))]))
+        write_text(csv / "series.csv", csv_text(series_rows(summary.series)))
+    if html:
+        from simulator.report.html import render_run
+
+        footings, titles = _footings([asked])
+        command = _command("run", scenario, changes, *(["--agents", str(agents)] if agents else []), "--html", str(html))
+        write_text(html, render_run(summary, footings, _provenance(asked, command), titles))
+    if as_json:
+        show_json(summary_json(summary))
+    else:
+        show_sheets([run_sheet(summary)])
+
+
+def capacity(scenario: ScenarioRef, changes: Changes = None, as_json: AsJson = False, html: HtmlFile = None, csv: CsvDir = None) -> None:
+    """How many agents one deployment holds at the scenario's SLO, per GPU and per MW."""
+    from simulator.capacity import answer_json
+    from simulator.capacity import capacity as seek
+    from simulator.capacity.results import Comparison
+    from simulator.cli.files import write_text
+    from simulator.cli.screen import progress, show_json, show_sheets, tell_first_compile
+    from simulator.report.export import csv_text, flat, point_rows
+    from simulator.report.tables import answers_sheet, power_sheet
+
+    asked = _scenario(scenario, changes)
+    with progress() as tell:
+        tell_first_compile(tell)
+        answer = seek(asked, progress=tell)
+    if csv:
+        write_text(csv / "answers.csv", csv_text([flat(answer_json(answer))]))
+        write_text(csv / "points.csv", csv_text(point_rows([answer])))
+    if html:
+        command = _command("capacity", scenario, changes, "--html", str(html))
+        _write_report(html, Comparison((answer,), (), ()), [asked], _provenance(asked, command))
+    if as_json:
+        show_json(answer_json(answer))
+    else:
+        show_sheets([answers_sheet([answer]), power_sheet([answer])])
+        print(f"\n{answer.sentence}")
+
+
+def compare(
+    scenario: Annotated[str, typer.Argument(help="A shipped scenario's name, or a path to a YAML file.")] = "compare",
+    changes: Changes = None,
+    as_json: AsJson = False,
+    out: OutDir = Path("results"),
+) -> None:
+    """Several systems and SLO tiers side by side, with ratios and the sprint tests; writes the report."""
+    from simulator.capacity import answer_json, comparison_json
+    from simulator.capacity import compare as seek
+    from simulator.cli.files import write_text
+    from simulator.cli.screen import json_text, progress, say, show_json, show_sheets, tell_first_compile
+    from simulator.report.export import csv_text, flat, point_rows, same_columns
+    from simulator.report.tables import answers_sheet, power_sheet, ratio_sheet, sprint_sheet
+
+    asked = _scenario(scenario, changes)
+    with progress() as tell:
+        tell_first_compile(tell)
+        found = seek(asked, progress=tell)
+        tell("drawing the report")
+        document = comparison_json(found)
+        write_text(out / "answers.json", json_text(document) + "\n")
+        write_text(out / "answers.csv", csv_text(same_columns([flat(answer_json(a)) for a in found.answers])))
+        write_text(out / "points.csv", csv_text(point_rows(found.answers)))
+        command = _command("compare", scenario, changes, "--out", str(out))
+        _write_report(out / "report.html", found, list(asked.cell_scenarios()), _provenance(asked, command))
+    if as_json:
+        show_json(document)
+    else:
+        show_sheets([answers_sheet(found.answers), power_sheet(found.answers), ratio_sheet(found), sprint_sheet(found)])
+    say(f"report: {out / 'report.html'}")
+
+
+def _scenario(ref: str, changes: list[str] | None) -> Scenario:
+    from simulator.capacity import load_scenario
+    from simulator.capacity.document import parse_overrides
+
+    return load_scenario(ref, parse_overrides(changes or []))
+
+
+def _write_report(path: Path, comparison: Comparison, scenarios: list[Scenario], provenance: Provenance) -> None:
+    from simulator.cli.files import write_text
+    from simulator.report.html import render
+
+    footings, titles = _footings(scenarios)
+    write_text(path, render(comparison, footings, provenance, titles))
+
+
+def _footings(scenarios: list[Scenario]) -> tuple[list[Footing], dict[str, str]]:
+    """The profiles beneath the scenarios, each once, and the titles of their systems."""
+    from simulator.report.grounds import footing
+
+    found: dict[tuple[str, str], System | ModelCard | Deployment] = {}
+    for scenario in scenarios:
+        system, model, deployment = _profiles(scenario)
+        found |= {("System", system.name): system, ("Model", model.name): model, ("Deployment", deployment.name): deployment}
+    ordered = sorted(found, key=lambda key: ("System", "Model", "Deployment").index(key[0]))
+    titles = {name: found[kind, name].title for kind, name in ordered if kind == "System"}
+    return [footing(kind, found[kind, name]) for kind, name in ordered], titles
+
+
+def _profiles(scenario: Scenario) -> tuple[System, ModelCard, Deployment]:
+    """System, model and deployment of a scenario; the first two are the deployment's own unless the scenario names others."""
+    from simulator.hardware.load import load_deployment, load_model, load_system
+
+    deployment = load_deployment(scenario.one_deployment())
+    return load_system(scenario.system or deployment.system), load_model(scenario.model or deployment.model), deployment
+
+
+def _provenance(scenario: Scenario, command: str) -> Provenance:
+    from simulator.cli.version import version
+    from simulator.report.html import Provenance
+
+    return Provenance(version(), scenario.name, command, scenario.seeds, _load(scenario))
+
+
+def _load(scenario: Scenario) -> str:
+    """The workload in a few words."""
+    load = scenario.workload
+    if hasattr(load, "source"):
+        return f"trajectories {Path(load.source).name}"
+    return f"fixed calls of {load.isl:,} input and {load.osl:,} output tokens"
+
+
+def _command(name: str, scenario: str, changes: list[str] | None, *rest: str) -> str:
+    """The command line that was given, for the report's reader."""
+    return shlex.join(["agentwatt", name, scenario, *(word for change in changes or [] for word in ("--set", change)), *rest])

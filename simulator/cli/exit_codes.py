@@ -1,0 +1,13 @@
+"""What the command's exit status means; the one list of codes."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit status of ``agentwatt``. A bug is a traceback and status 1, Python's own."""
+
+    OK = 0
+    BAD_INPUT = 2
+    """Something the user gave is wrong: an option, a scenario, a profile, a trajectory, or a place that cannot be written."""
+    INTERRUPTED = 130
+    """Ctrl-C."""

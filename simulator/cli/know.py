@@ -1,0 +1,165 @@
+"""The commands of the panel *Know*: the profiles and trajectories that ship, and checks of one's own. Inputs are names and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from simulator.hardware.deployment import Deployment
+    from simulator.hardware.model_card import ModelCard
+    from simulator.hardware.system import System
+
+profiles = typer.Typer(help="Systems, models and deployments: list, show, check.", invoke_without_command=True)
+trajectories = typer.Typer(help="Recorded and generated agent runs: list, statistics, generate.", invoke_without_command=True)
+
+KINDS = ("systems", "models", "deployments")
+
+
+@profiles.callback()
+def profiles_default(ctx: typer.Context) -> None:
+    """Systems, models and deployments: list, show, check."""
+    if ctx.invoked_subcommand is None:
+        list_profiles()
+
+
+@profiles.command("list")
+def list_profiles() -> None:
+    """The shipped profiles, with the worst quality of each one's fields."""
+    from simulator.catalog import names
+    from simulator.cli.screen import show_sheets
+    from simulator.report.profiles import profiles_sheet
+
+    show_sheets([profiles_sheet(kind.capitalize(), [_load(kind, name) for name in names(kind)]) for kind in KINDS])
+
+
+@profiles.command("show")
+def show_profile(
+    name: Annotated[str, typer.Argument(help="A shipped profile's name, or a path to a YAML file.", show_default=False)],
+) -> None:
+    """Every field of a profile with unit, quality and source, and what is computed from them."""
+    from simulator.cli.screen import show_sheets
+    from simulator.report.profiles import computed_sheet, fields_sheet
+
+    kind = _kind_of(name)
+    profile = _load(kind, name)
+    show_sheets([fields_sheet(profile), *([computed_sheet(profile)] if kind != "systems" else [])])  # type: ignore[arg-type]
+
+
+@profiles.command("check")
+def check_profile(
+    file: Annotated[Path, typer.Argument(help="A YAML file of a system, a model or a deployment.", show_default=False)],
+) -> None:
+    """Read a profile and report every mistake in it, with file, line, field and remedy."""
+    from collections import Counter
+
+    kind = _kind_of(str(file))
+    profile = _load(kind, str(file))
+    found = Counter(field.quality for field in profile.fields.values())
+    counts = ", ".join(f"{count} {quality}" for quality, count in found.items())
+    print(f"{file}: a good profile ({kind}), {len(profile.fields)} fields: {counts}")
+
+
+@trajectories.callback()
+def trajectories_default(ctx: typer.Context) -> None:
+    """Recorded and generated agent runs: list, statistics, generate."""
+    if ctx.invoked_subcommand is None:
+        list_trajectories()
+
+
+@trajectories.command("list")
+def list_trajectories() -> None:
+    """The shipped trajectory sets and where they come from."""
+    from simulator.catalog import names
+    from simulator.cli.screen import show_sheets
+    from simulator.report.profiles import trajectories_sheet
+    from simulator.workload.load import load_trajectories
+
+    show_sheets([trajectories_sheet([(name, load_trajectories(name)) for name in names("trajectories")])])
+
+
+@trajectories.command("stats")
+def show_statistics(
+    ref: Annotated[
+        str, typer.Argument(help="A shipped set's name, or a path to a native file, Weka sessions or a recording.", show_default=False)
+    ],
+    targets: Annotated[bool, typer.Option("--targets", help="Show the published AA-AgentPerf figures beside.")] = False,
+) -> None:
+    """Lengths, delays and reuse of a trajectory set."""
+    from simulator.cli.screen import show_sheets
+    from simulator.report.profiles import statistics_sheet
+    from simulator.workload.load import load_trajectories
+    from simulator.workload.statistics import AGENTPERF_TARGETS, statistics
+
+    found = load_trajectories(ref)
+    show_sheets([statistics_sheet(found.name, statistics(found, AGENTPERF_TARGETS if targets else None))])
+
+
+@trajectories.command("generate")
+def generate_trajectories(
+    file: Annotated[Path, typer.Argument(help="Where to write the set: .jsonl or .jsonl.gz.", show_default=False)],
+    count: Annotated[int, typer.Option("--trajectories", "-t", min=1, help="Trajectories to draw.")] = 400,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw; the same seed gives the same file.")] = 0,
+) -> None:
+    """Draw trajectories like those of AA-AgentPerf; prints their statistics beside the published figures."""
+    import gzip
+
+    from simulator.cli.files import write_bytes
+    from simulator.cli.screen import say, show_sheets
+    from simulator.report.profiles import statistics_sheet
+    from simulator.workload.generate import generate
+    from simulator.workload.native import native_text
+    from simulator.workload.statistics import AGENTPERF_TARGETS, statistics
+
+    drawn = generate(count, seed)
+    content = native_text(drawn).encode()
+    # mtime 0 keeps the time of writing out of the file: equal sets give equal bytes
+    write_bytes(file, gzip.compress(content, mtime=0) if file.suffix == ".gz" else content)
+    show_sheets([statistics_sheet(drawn.name, statistics(drawn, AGENTPERF_TARGETS))])
+    say(f"written: {file}")
+
+
+def _is_path(ref: str) -> bool:
+    return ref.endswith((".yaml", ".yml"))
+
+
+def _kind_of(ref: str) -> str:
+    """Which kind of profile a name or file is: where the name ships, or whose fields the file has most of."""
+    from simulator.catalog import names, nearest
+    from simulator.errors import Mistake, UserError
+
+    if _is_path(ref):
+        return _kind_by_fields(Path(ref))
+    known = {name: kind for kind in KINDS for name in names(kind)}
+    if ref not in known:
+        raise UserError(
+            Mistake("profiles", "name", repr(ref), ", ".join(known) + ", or a path that ends in .yaml", nearest(ref, list(known)))
+        )
+    return known[ref]
+
+
+def _kind_by_fields(path: Path) -> str:
+    """The kind whose schema shares most keys with the file, or that ships what the file extends."""
+    import yaml
+
+    from simulator.catalog import names
+    from simulator.hardware.schemas import DEPLOYMENT, MODEL, SYSTEM
+
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError):
+        return KINDS[0]  # the reader of this kind says what is wrong
+    keys = set(map(str, raw)) if isinstance(raw, dict) else set()
+    parent = str(raw.get("extends", "")) if isinstance(raw, dict) else ""
+    score = {kind: len(keys & set(schema)) for kind, schema in zip(KINDS, (SYSTEM, MODEL, DEPLOYMENT), strict=True)}
+    return max(KINDS, key=lambda kind: (parent in names(kind), score[kind]))
+
+
+def _load(kind: str, ref: str) -> System | ModelCard | Deployment:
+    from simulator.hardware.load import load_deployment, load_model, load_system
+
+    if kind == "systems":
+        return load_system(ref)
+    return load_model(ref) if kind == "models" else load_deployment(ref)

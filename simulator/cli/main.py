@@ -1,0 +1,67 @@
+"""The command ``agentwatt``: its help panels, its version, and how a user's mistake ends. Input is the command line."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from simulator.cli import ask, know
+from simulator.cli.exit_codes import ExitCode
+from simulator.errors import UserError
+
+
+class Commands(TyperGroup):
+    """The commands, with mistakes told in one line each on stderr, and no traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            for mistake in error.mistakes:
+                print(_one_line(str(mistake)), file=sys.stderr)
+            raise typer.Exit(ExitCode.BAD_INPUT) from None
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _one_line(text: str) -> str:
+    """Without line breaks and control characters, which a hostile name in a file could carry."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+app = typer.Typer(
+    name="agentwatt",
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="How many concurrent agents does this hardware hold at this SLO, and per megawatt?",
+)
+app.command("run", rich_help_panel="Ask")(ask.run)
+app.command("capacity", rich_help_panel="Ask")(ask.capacity)
+app.command("compare", rich_help_panel="Ask")(ask.compare)
+app.add_typer(know.profiles, name="profiles", rich_help_panel="Know")
+app.add_typer(know.trajectories, name="trajectories", rich_help_panel="Know")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from simulator.cli.version import version
+
+        print(version())
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")] = False,
+) -> None:
+    """How many concurrent agents does this hardware hold at this SLO, and per megawatt?"""
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,38 @@
+"""What goes wrong by a user's hand: one exception, holding every mistake found, each with its place and its remedy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One thing to mend: where it stands, what was found, what is allowed, and what to do.
+
+    Empty parts are left out of the message; ``line`` is 1-based, 0 when there is none.
+    """
+
+    file: str
+    field: str
+    value: str = ""
+    allowed: str = ""
+    hint: str = ""
+    line: int = 0
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        parts = [f"{place}: {self.field}" if self.field else place]
+        if self.value:
+            parts.append(f"found {self.value}")
+        if self.allowed:
+            parts.append(f"allowed: {self.allowed}")
+        if self.hint:
+            parts.append(self.hint)
+        return "; ".join(parts)
+
+
+class UserError(Exception):
+    """Bad input. ``mistakes`` lists all that were found, in file order; the message prints one a line."""
+
+    def __init__(self, mistakes: Mistake | Sequence[Mistake]) -> None:
+        self.mistakes: tuple[Mistake, ...] = (mistakes,) if isinstance(mistakes, Mistake) else tuple(mistakes)
+        super().__init__("\n".join(str(m) for m in self.mistakes))

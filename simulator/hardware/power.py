@@ -1,0 +1,81 @@
+"""The power law of one GPU, as the integers that both engines add up, and the four named power bases.
+
+Inputs come from a system profile; the form is ``P = min(cap, TDP * (p0 + pm * um + pc * uc))`` with ``um`` and ``uc`` the achieved
+shares of peak HBM bandwidth and peak FLOPs in a step, so energy is linear in the step's time, bytes and FLOPs.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.hardware.deployment import Deployment
+from simulator.hardware.memory import attention_flops_line, kv_read_line, weight_flops
+from simulator.hardware.model_card import ModelCard
+from simulator.hardware.step_law import FRACTION_BITS, streamed_bytes
+from simulator.hardware.system import System
+from simulator.units import PS_PER_S, to_ps
+
+BASES = ("accelerator", "tdp", "nameplate", "facility")
+"""The four bases on which every power figure is given (docs/power.md)."""
+
+
+class PowerLaw(NamedTuple):
+    """Integer coefficients of the energy that each GPU of a rank draws in one step.
+
+    ``*_hbm_*`` and ``*_flop_*`` are the times in which the step's bytes and FLOPs would pass at the peak rates::
+
+        hbm_ps  = shared_hbm_ps[min(q, len - 1)] + seq_hbm_ps * b + (ctx_hbm_fp * ctx >> 10)
+        flop_ps = token_flop_ps * q_r + (pair_flop_fp * pairs >> 11)
+        pj      = min(floor_mw * t_ns + hbm_mw * hbm_ns + flop_mw * flop_ns, cap_mw * t_ns)      with x_ns = x_ps // 1000
+        uj      = gpus_per_rank * pj // 1_000_000
+
+    where ``q`` counts the query tokens of all ranks, ``q_r`` those of this rank, and ``b``, ``ctx``, ``pairs`` are as in `StepLaw`.
+    """
+
+    floor_mw: int
+    hbm_mw: int
+    flop_mw: int
+    cap_mw: int
+    idle_mw: int
+    gpus_per_rank: int
+    shared_hbm_ps: NDArray[np.int64]
+    seq_hbm_ps: int
+    ctx_hbm_fp: int
+    token_flop_ps: int
+    pair_flop_fp: int
+
+
+def power_law(system: System, model: ModelCard, deployment: Deployment) -> PowerLaw:
+    """Derive the integer power law of one GPU (docs/power.md).
+
+    Under tensor parallelism a rank's FLOPs are spread over its GPUs, while each of them reads the whole (replicated) KV cache.
+    FLOPs are taken against the dense peak of the deployment's ``compute_type``; those of draft passes are left out (about 2 %).
+    """
+    bandwidth, flops = system.hbm_bytes_per_s, system.flops(deployment.compute_type) * deployment.gpus_per_rank
+    fixed_read, read_per_token = kv_read_line(model, deployment.kv_type, deployment.index_type)
+    fixed_flops, flops_per_pair = attention_flops_line(model)
+    return PowerLaw(
+        floor_mw=round(1000 * system.tdp_w * system.power_floor),
+        hbm_mw=round(1000 * system.tdp_w * system.power_hbm),
+        flop_mw=round(1000 * system.tdp_w * system.power_flop),
+        cap_mw=round(1000 * system.tdp_w),
+        idle_mw=round(1000 * system.idle_w),
+        gpus_per_rank=deployment.gpus_per_rank,
+        shared_hbm_ps=np.rint(streamed_bytes(model, deployment) / bandwidth * PS_PER_S).astype(np.int64),
+        seq_hbm_ps=to_ps(fixed_read / bandwidth),
+        ctx_hbm_fp=to_ps(read_per_token / bandwidth * 2**FRACTION_BITS),
+        token_flop_ps=to_ps((weight_flops(model) + fixed_flops) / flops),
+        pair_flop_fp=to_ps(flops_per_pair / flops * 2**FRACTION_BITS),
+    )
+
+
+def watts_per_gpu(system: System, accelerator_w: float) -> dict[str, float]:
+    """Watts per GPU on the four bases, for GPUs that draw ``accelerator_w`` on average.
+
+    ``accelerator``: modelled draw of die and HBM; ``tdp``: the board limit; ``nameplate``: maximum of the system over its GPUs;
+    ``facility``: the GPU and its share of all else in the system under load, times the PUE.
+    """
+    facility = (accelerator_w + system.other_w / system.gpus) * system.pue
+    watts = (accelerator_w, system.tdp_w, system.nameplate_w / system.gpus, facility)
+    return dict(zip(BASES, watts, strict=True))

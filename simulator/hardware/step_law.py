@@ -1,0 +1,107 @@
+"""The step-time law of one worker, as the integers that both engines add up.
+
+Times are picoseconds, tokens are counts, so a step takes exactly the same time in every engine.
+Inputs come from a system, a model card and a deployment; see `docs/laws.md` for the derivation.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.hardware.deployment import Deployment
+from simulator.hardware.memory import expert_coverage, kv_read_line, weight_bytes
+from simulator.hardware.model_card import ModelCard
+from simulator.hardware.system import System
+from simulator.units import PS_PER_S, to_ps
+
+FRACTION_BITS = 10
+"""Coefficients named ``*_fp`` are picoseconds times ``2**FRACTION_BITS``."""
+
+
+class StepLaw(NamedTuple):
+    """Integer coefficients of the step time of one worker.
+
+    For a step in which rank ``r`` decodes ``b_r`` sequences with ``d`` drafts each, whose contexts sum to ``ctx_r``
+    tokens, and prefills chunks of ``n`` tokens behind ``p`` computed tokens each::
+
+        q_r    = b_r * (1 + d) + sum(n)                      query tokens of the rank
+        rank_r = seq_ps * b_r + (ctx_fp * ctx_r >> 10) + decode_token_ps * b_r * (1 + d)
+                 + prefill_token_ps * sum(n) + (pair_fp * sum(n * (2 * p + n)) >> 11)
+        step   = floor_ps + shared_ps[min(sum(q_r), len - 1)] + max(rank_r)
+
+    Attributes
+    ----------
+    floor_ps : int
+        Launch floor plus host overhead of a step.
+    shared_ps : int64 array, shape (Q,)
+        Time that depends on the query tokens of all ranks together: weight streaming under expert coverage.
+    seq_ps, ctx_fp : int
+        KV reads: fixed part per decoding sequence, and per context token.
+    decode_token_ps, prefill_token_ps : int
+        Compute per query token of a decoding sequence (drafts included) and per prefill token.
+    pair_fp : int
+        Attention compute per (query token, context token) pair of a prefill chunk.
+    """
+
+    floor_ps: int
+    shared_ps: NDArray[np.int64]
+    seq_ps: int
+    ctx_fp: int
+    decode_token_ps: int
+    prefill_token_ps: int
+    pair_fp: int
+
+
+LONGEST_TABLE = 65_536
+"""Entries of ``shared_ps``; beyond some thousands of query tokens every expert is chosen anyhow."""
+
+
+def step_law(system: System, model: ModelCard, deployment: Deployment) -> StepLaw:
+    """Derive the integer law of one worker (docs/laws.md).
+
+    Drafting with an MTP layer is counted as ``drafts`` passes of one layer out of ``layers``, with its own weights and the output head.
+    A verifying query token costs at least the attention compute of a prefill token, so with drafts the context term is the larger of
+    one KV read and ``1 + drafts`` query tokens times the prefill pair cost.
+    """
+    law, drafts = deployment.law, deployment.drafts
+    bandwidth = system.hbm_bytes_per_s
+    fixed_read, read_per_token = kv_read_line(model, deployment.kv_type, deployment.index_type)
+    read_s = read_per_token / (law.kv_efficiency * bandwidth)
+    context_s = max(read_s, (1 + drafts) * law.prefill_pair_s) if drafts else read_s
+    draft_layers = drafts / model.layers
+    decode_layers = 2 * drafts / (1 + drafts) / model.layers
+    prefill_layers = min(drafts, 1) / model.layers
+    return StepLaw(
+        floor_ps=to_ps(law.floor_s * (1 + draft_layers) + law.host_s),
+        shared_ps=np.rint(streamed_bytes(model, deployment) / (law.hbm_efficiency * bandwidth) * PS_PER_S).astype(np.int64),
+        seq_ps=to_ps(fixed_read / (law.kv_efficiency * bandwidth)),
+        ctx_fp=to_ps(context_s * 2**FRACTION_BITS),
+        decode_token_ps=to_ps(law.decode_token_s * (1 + decode_layers)),
+        prefill_token_ps=to_ps(law.prefill_token_s * (1 + prefill_layers)),
+        pair_fp=to_ps(law.prefill_pair_s * 2**FRACTION_BITS),
+    )
+
+
+def streamed_bytes(model: ModelCard, deployment: Deployment) -> NDArray[np.float64]:
+    """Weight bytes that each GPU streams in a step, by the query tokens of all ranks: shape (Q,), entry 0 for an empty step.
+
+    Under tensor parallelism the non-expert weights are spread over the group; under attention-DP every GPU holds them all.
+    """
+    drafts, weights = deployment.drafts, weight_bytes(model)
+    spread = deployment.gpus_per_worker if deployment.attention == "tp" else 1
+    longest = deployment.ranks * (deployment.token_budget + deployment.max_seqs * (1 + drafts))
+    tokens = np.arange(min(longest, LONGEST_TABLE - 1) + 1, dtype=np.float64)
+    chosen = _coverage(model, deployment, tokens)
+    total = chosen * weights.experts / deployment.ep + (weights.dense + weights.head) / spread
+    if drafts:
+        # The first draft pass sees every query token, each later one a single token per sequence.
+        chosen_later = _coverage(model, deployment, tokens / (1 + drafts))
+        total += (chosen + (drafts - 1) * chosen_later) * weights.draft_experts / deployment.ep
+        total += drafts * (weights.draft_dense + weights.head) / spread
+    total[0] = 0.0
+    return total
+
+
+def _coverage(model: ModelCard, deployment: Deployment, tokens: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array([expert_coverage(model, q, deployment.law.routing_skew) for q in tokens.tolist()])

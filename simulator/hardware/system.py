@@ -1,0 +1,55 @@
+"""A system: an accelerator, how many stand in a node or rack, and what they draw. Inputs come from `hardware_profiles/systems`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from simulator.hardware.quality import Field
+
+
+@dataclass(frozen=True)
+class System:
+    """One node or rack of equal accelerators that share a scale-up domain.
+
+    Attributes
+    ----------
+    name, title : str
+    gpus : int
+        Accelerators in the node or rack.
+    hbm_bytes, hbm_bytes_per_s : float
+        Usable memory and peak bandwidth of one accelerator.
+    bf16_flops, fp8_flops : float
+        Peak dense FLOP/s of one accelerator.
+    tdp_w, idle_w : float
+        Board power limit, and draw with weights loaded and no work, of one accelerator.
+    nameplate_w, other_w : float
+        Maximum of the whole system, and what all that is not an accelerator draws under load.
+    pue : float
+        Facility power over IT power.
+    power_floor, power_hbm, power_flop : float
+        ``p0``, ``pm`` and ``pc`` of the power law, as shares of the TDP.
+    """
+
+    name: str
+    title: str
+    gpus: int
+    hbm_bytes: float
+    hbm_bytes_per_s: float
+    bf16_flops: float
+    fp8_flops: float
+    scale_up_bytes_per_s: float
+    host_link_bytes_per_s: float
+    tdp_w: float
+    idle_w: float
+    nameplate_w: float
+    other_w: float
+    pue: float
+    power_floor: float
+    power_hbm: float
+    power_flop: float
+    quality: str
+    notes: tuple[str, ...]
+    fields: Mapping[str, Field]
+
+    def flops(self, compute_type: str) -> float:
+        """Peak dense FLOP/s in ``bf16`` or ``fp8``."""
+        return {"bf16": self.bf16_flops, "fp8": self.fp8_flops}[compute_type]

@@ -1,0 +1,18 @@
+"""Exact conversions between the engine's integers (picoseconds, milliwatts, microjoules) and the units people read."""
+
+PS_PER_S = 10**12
+PS_PER_NS = 1_000
+NS_PER_S = 10**9
+UJ_PER_J = 10**6
+W_PER_MW = 10**6
+GIB = 2**30
+
+
+def to_ps(seconds: float) -> int:
+    """Seconds as whole picoseconds, rounded to nearest."""
+    return round(seconds * PS_PER_S)
+
+
+def to_s(picoseconds: float) -> float:
+    """Picoseconds as seconds."""
+    return picoseconds / PS_PER_S

@@ -1,0 +1,189 @@
+"""Draws trajectories like those of the AA-AgentPerf benchmark, whose own are private. Inputs: `Shape` (parameters) and a seed.
+
+How a trajectory is drawn (docs/trajectory-format.md gives the formulas and which figures are published and which are assumed):
+
+1. planned calls ``N``: lognormal, rounded, 3 to 200;
+2. first prompt: the shared prefix (system prompt and tools) + a floor + a lognormal task text;
+3. pace ``g`` of the run: lognormal, times ``(N / median N) ** -slowing``: long runs take smaller steps;
+4. each call's answer: lognormal, at most ``max_output_tokens``; of it a uniform share stays in the history (reasoning is dropped);
+5. each call's tool: drawn from `TOOLS`, giving a delay and a result, both lognormal; result and kept answer are the next call's new tokens,
+   times ``g`` for the result;
+6. the context only grows (no compaction); the run ends early at the call that would exceed ``max_prompt_tokens``.
+
+Steps 1 to 3 take their random numbers from a low-discrepancy sequence, so that a set of a few hundred already has the intended spread of
+run lengths; the rest is drawn independently, one stream per trajectory: the first trajectories of a longer set are those of a shorter one.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.errors import Mistake, UserError
+from simulator.workload.trajectory import Call, Trajectory, TrajectorySet
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A kind of tool: how often it is called, how long it takes and how much it returns. All values are assumed."""
+
+    name: str
+    share: float
+    delay_s: float
+    """Median, before the common scale `Shape.delay_scale`."""
+    delay_sigma: float
+    result_tokens: float
+    """Median, before the common scale `Shape.result_scale`."""
+    result_sigma: float
+
+
+TOOLS = (
+    Tool("read", share=0.36, delay_s=0.5, delay_sigma=0.6, result_tokens=600.0, result_sigma=1.3),
+    Tool("search", share=0.22, delay_s=1.0, delay_sigma=0.6, result_tokens=250.0, result_sigma=1.2),
+    Tool("edit", share=0.20, delay_s=0.7, delay_sigma=0.5, result_tokens=80.0, result_sigma=0.6),
+    Tool("run", share=0.22, delay_s=2.4, delay_sigma=0.6, result_tokens=250.0, result_sigma=1.5),
+)
+DELAY_RANGE_S = (0.1, 5.0)
+CALLS_RANGE = (3, 200)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Parameters of the generator. The ``fitted`` ones are what `fit` finds for the published figures; the rest are assumed.
+
+    Attributes
+    ----------
+    calls_median : float
+        Fitted. Median planned calls of a trajectory.
+    calls_sigma : float
+    shared_prefix_tokens : int
+        System prompt and tool definitions, with which every prompt begins.
+    task_floor_tokens, task_tokens, task_sigma : float
+        The first user message: floor + lognormal(median, sigma).
+    pace_sigma, slowing : float
+        Spread of a run's result sizes, and the exponent by which long runs take smaller steps.
+    result_scale : float
+        Fitted. Factor on every tool's result.
+    output_median, output_sigma : float
+        Fitted. Lognormal of output tokens.
+    kept_share : tuple of float
+        Range of the uniform share of an answer that stays in the history.
+    delay_scale : float
+        Fitted. Factor on every tool's delay.
+    max_output_tokens, max_prompt_tokens : int
+        Published bounds.
+    max_result_tokens : int
+        Where a harness truncates a tool's result.
+    """
+
+    calls_median: float = 29.2
+    calls_sigma: float = 0.75
+    shared_prefix_tokens: int = 4_800
+    task_floor_tokens: int = 200
+    task_tokens: float = 600.0
+    task_sigma: float = 1.0
+    pace_sigma: float = 0.55
+    slowing: float = 0.35
+    result_scale: float = 0.737
+    output_median: float = 151.4
+    output_sigma: float = 1.569
+    kept_share: tuple[float, float] = (0.1, 0.7)
+    delay_scale: float = 1.22
+    max_output_tokens: int = 16_384
+    max_prompt_tokens: int = 131_072
+    max_result_tokens: int = 16_384
+
+
+FITTED = Shape()
+
+
+SHIPPED_SEED = 3
+"""Seed of `trajectories/agentperf_like.jsonl.gz`: of 0 to 19 the one whose sample of 400 lies closest to the published figures."""
+
+
+def generate(trajectories: int = 400, seed: int = SHIPPED_SEED, shape: Shape = FITTED, name: str = "agentperf_like") -> TrajectorySet:
+    """A set of drawn trajectories; the same arguments give the same set.
+
+    Raises
+    ------
+    UserError
+        When `trajectories` or `seed` is out of range.
+    """
+    if trajectories < 1 or seed < 0:
+        field, value, allowed = ("trajectories", trajectories, "at least 1") if trajectories < 1 else ("seed", seed, ">= 0")
+        raise UserError(Mistake("generate", field, str(value), allowed))
+    shift = np.random.default_rng([seed, 0]).random(3)
+    drawn = tuple(_trajectory(index, seed, shift, shape) for index in range(trajectories))
+    provenance = {
+        "origin": f"simulator.workload.generate.generate(trajectories={trajectories}, seed={seed})",
+        "licence": "Apache-2.0",
+        "method": "parametric generator fitted jointly to the published statistics of AA-AgentPerf (June 2026); no recorded run is inside",
+        "quality": "fitted",
+    }
+    return TrajectorySet(name, "recorded", shape.shared_prefix_tokens, drawn, provenance)
+
+
+def fit(shape: Shape = FITTED, trajectories: int = 3_000, seed: int = 1, rounds: int = 12) -> Shape:
+    """Parameters for which ISL mean, calls per trajectory, OSL p50 and p95 and median tool delay meet the published figures together.
+
+    Every round draws a large set and moves each fitted parameter by the ratio of target to figure: the figures depend on each other (run
+    length moves the ISL mean, answers feed the context), so they are met by repeating, not one after the other.
+    """
+    for _ in range(rounds):
+        drawn = generate(trajectories, seed, shape)
+        calls = [call for trajectory in drawn.trajectories for call in trajectory.calls]
+        prompts = np.array([call.prompt_tokens for call in calls])
+        p50, p95 = np.percentile([call.output_tokens for call in calls], [50, 95])
+        delay = np.median([call.tool_s for trajectory in drawn.trajectories for call in trajectory.calls[:-1]])
+        first = np.mean([trajectory.calls[0].prompt_tokens for trajectory in drawn.trajectories])
+        shape = replace(
+            shape,
+            calls_median=shape.calls_median * 38 * trajectories / len(calls),
+            result_scale=float(shape.result_scale * ((27_000 - first) / (prompts.mean() - first)) ** 1.2),
+            output_median=float(shape.output_median * 150 / p50),
+            output_sigma=shape.output_sigma * math.log(2_000 / 150) / math.log(p95 / p50),
+            delay_scale=float(shape.delay_scale / delay),
+        )
+    return shape
+
+
+def _trajectory(index: int, seed: int, shift: NDArray[np.float64], shape: Shape) -> Trajectory:
+    rng = np.random.default_rng([seed, 1, index])
+    calls_z, pace_z, task_z = (NormalDist().inv_cdf(min(max(u, 1e-9), 1 - 1e-9)) for u in _even(index, shift))
+    planned = round(shape.calls_median * math.exp(shape.calls_sigma * calls_z))
+    planned = min(max(planned, CALLS_RANGE[0]), CALLS_RANGE[1])
+    pace = math.exp(shape.pace_sigma * pace_z) * (planned / shape.calls_median) ** -shape.slowing
+    task = shape.task_floor_tokens + round(shape.task_tokens * math.exp(shape.task_sigma * task_z))
+    output = _lognormal(rng, np.full(planned, shape.output_median), np.full(planned, shape.output_sigma))
+    output_tokens = np.clip(np.rint(output), 1, shape.max_output_tokens).astype(np.int64)
+    delay_s, result = _tools(rng, planned, shape)
+    kept_answer = output_tokens * rng.uniform(*shape.kept_share, planned)
+    grown = np.maximum(np.rint(kept_answer + np.minimum(result * pace, shape.max_result_tokens)), 1).astype(np.int64)
+    new = np.concatenate(([shape.shared_prefix_tokens + task], grown[:-1]))
+    prompt = np.cumsum(new)
+    fits = max(1, int(np.searchsorted(prompt, shape.max_prompt_tokens, side="right")))
+    calls = tuple(
+        Call(int(prompt[i] - new[i]), int(new[i]), int(output_tokens[i]), round(float(delay_s[i]), 3)) for i in range(fits)
+    )  # fmt: skip
+    return Trajectory(f"like-{index:04d}", calls)
+
+
+def _tools(rng: np.random.Generator, count: int, shape: Shape) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Delay in seconds and result in tokens of each call's tool."""
+    kinds = rng.choice(len(TOOLS), size=count, p=[tool.share for tool in TOOLS])
+    delay = np.array([tool.delay_s for tool in TOOLS])[kinds] * shape.delay_scale
+    result = np.array([tool.result_tokens for tool in TOOLS])[kinds] * shape.result_scale
+    delay_s = _lognormal(rng, delay, np.array([tool.delay_sigma for tool in TOOLS])[kinds])
+    return np.clip(delay_s, *DELAY_RANGE_S), _lognormal(rng, result, np.array([tool.result_sigma for tool in TOOLS])[kinds])
+
+
+def _lognormal(rng: np.random.Generator, median: NDArray[np.float64], sigma: NDArray[np.float64]) -> NDArray[np.float64]:
+    return median * np.exp(sigma * rng.standard_normal(median.size))
+
+
+def _even(index: int, shift: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Point `index` of the R3 sequence (additive recurrence of the root of x^4 = x + 1), shifted: even over the unit cube."""
+    root = 1.2207440846057596
+    return np.mod(shift + (index + 1) / root ** np.arange(1, 4), 1.0)

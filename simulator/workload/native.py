@@ -1,0 +1,243 @@
+"""The native trajectory format: gzipped or plain JSON lines, a header and then one trajectory a line (docs/trajectory-format.md)."""
+
+import difflib
+import gzip
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from simulator.errors import Mistake, UserError
+from simulator.workload.trajectory import Call, Trajectory, TrajectorySet, call_mistakes
+
+FORMAT = "agentwatt-trajectories"
+VERSION = 1
+CONTEXTS = ("delta", "cumulative")
+HEADER_KEYS = ("format", "version", "name", "context", "history", "shared_prefix_tokens", "provenance")
+TRAJECTORY_KEYS = ("id", "labels", "calls")
+CALL_KEYS = {
+    "delta": ("new_tokens", "kept_tokens", "output_tokens", "tool_s", "extends"),
+    "cumulative": ("prompt_tokens", "kept_tokens", "output_tokens", "tool_s", "extends"),
+}
+MOST_MISTAKES = 50
+
+
+def read_native(path: Path) -> TrajectorySet:
+    """A set from a ``.jsonl`` or ``.jsonl.gz`` file.
+
+    Raises
+    ------
+    UserError
+        With every mistake of the file (at most 50), each with its line.
+    """
+    reader = _Reader(str(path))
+    trajectories: list[Trajectory] = []
+    header: dict[str, Any] = {}
+    for line, text in _lines(path):
+        found = reader.parse(text, line)
+        if found is None:
+            continue
+        if not header:
+            header = reader.header(found, line)
+            if not header:
+                break
+            continue
+        trajectory = reader.trajectory(found, header["context"], line)
+        if trajectory is not None:
+            trajectories.append(trajectory)
+    if not header and not reader.mistakes:
+        reader.add("", "nothing", f'a header line with "format": "{FORMAT}"')
+    if reader.mistakes:
+        raise UserError(reader.mistakes[:MOST_MISTAKES])
+    return TrajectorySet(
+        name=header.get("name", path.name.split(".")[0]),
+        history=header["history"],
+        shared_prefix_tokens=header.get("shared_prefix_tokens", 0),
+        trajectories=tuple(trajectories),
+        provenance=header.get("provenance", {}),
+    )
+
+
+def is_native(path: Path) -> bool:
+    """Whether the first line of a file is (or begins) a native header."""
+    try:
+        head = next(_lines(path), (0, ""))[1]
+    except UserError:
+        return False
+    return FORMAT in head[:1000]
+
+
+def native_text(trajectories: TrajectorySet) -> str:
+    """A set as text of the native format, context ``delta``; keys that say the default are left out."""
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": trajectories.name,
+        "context": "delta",
+        "history": trajectories.history,
+        "shared_prefix_tokens": trajectories.shared_prefix_tokens,
+        "provenance": dict(trajectories.provenance),
+    }
+    rows = [header]
+    for trajectory in trajectories.trajectories:
+        row: dict[str, Any] = {"id": trajectory.id}
+        if trajectory.labels:
+            row["labels"] = dict(trajectory.labels)
+        row["calls"] = [_call_row(trajectory, index) for index in range(len(trajectory.calls))]
+        rows.append(row)
+    return "".join(json.dumps(row, separators=(",", ":"), ensure_ascii=False) + "\n" for row in rows)
+
+
+def write_native(trajectories: TrajectorySet, path: Path) -> None:
+    """Writes a set; ``.gz`` in the name compresses, with no time stamp inside, so that equal sets give equal bytes."""
+    path.write_bytes(native_bytes(trajectories, packed=path.suffix == ".gz"))
+
+
+def native_bytes(trajectories: TrajectorySet, packed: bool) -> bytes:
+    """Content of a native file. `GzipFile` writes the same header in every Python version, which `gzip.compress` does not."""
+    data = native_text(trajectories).encode()
+    if not packed:
+        return data
+    buffer = io.BytesIO()
+    with gzip.GzipFile(filename="", fileobj=buffer, mode="wb", compresslevel=9, mtime=0) as stream:
+        stream.write(data)
+    return buffer.getvalue()
+
+
+def _call_row(trajectory: Trajectory, index: int) -> dict[str, Any]:
+    call = trajectory.calls[index]
+    row: dict[str, Any] = {"new_tokens": call.new_tokens, "output_tokens": call.output_tokens, "tool_s": call.tool_s}
+    if index and call.kept_tokens != trajectory.calls[trajectory.base(index)].prompt_tokens:
+        row["kept_tokens"] = call.kept_tokens
+    if call.extends is not None:
+        row["extends"] = call.extends
+    return row
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines that hold something, numbered from 1."""
+    try:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+        with gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8") as stream:
+            for line, text in enumerate(stream, start=1):
+                if text.strip():
+                    yield line, text
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise UserError(Mistake(str(path), "", hint=f"cannot be read as text or gzip: {error}")) from error
+
+
+class _Reader:
+    """Turns parsed lines into objects, gathering mistakes."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.mistakes: list[Mistake] = []
+
+    def add(self, field: str, value: str = "", allowed: str = "", hint: str = "", line: int = 0) -> None:
+        self.mistakes.append(Mistake(self.file, field, value, allowed, hint, line))
+
+    def parse(self, text: str, line: int) -> dict[str, Any] | None:
+        try:
+            found = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        except ValueError as error:
+            self.add("", hint=f"not one JSON object a line: {error}", line=line)
+            return None
+        if not isinstance(found, dict):
+            self.add("", type(found).__name__, "one JSON object a line", line=line)
+            return None
+        return found
+
+    def header(self, found: dict[str, Any], line: int) -> dict[str, Any]:
+        """The checked header; empty when the rest of the file cannot be read by it."""
+        before = len(self.mistakes)
+        if found.get("format") != FORMAT:
+            self.add("format", repr(found.get("format")), repr(FORMAT), "the first line is the header, see docs/trajectory-format.md", line)
+            return {}
+        self.known_keys(found, HEADER_KEYS, "", line)
+        if found.get("version") != VERSION:
+            self.add("version", repr(found.get("version")), str(VERSION), line=line)
+        for name, allowed in (("context", CONTEXTS), ("history", ("recorded", "generated"))):
+            if found.get(name) not in allowed:
+                self.add(name, repr(found.get(name)), " or ".join(allowed), "there is no default: say which", line)
+        self.whole(found, "shared_prefix_tokens", "", line, default=0)
+        if not isinstance(found.get("name", ""), str):
+            self.add("name", repr(found["name"]), "text", line=line)
+        if not _is_text_mapping(found.get("provenance", {})):
+            self.add("provenance", repr(found["provenance"]), "an object of texts", line=line)
+        return found if len(self.mistakes) == before else {}
+
+    def trajectory(self, found: dict[str, Any], context: str, line: int) -> Trajectory | None:
+        before, name = len(self.mistakes), found.get("id")
+        if not isinstance(name, str) or not name:
+            self.add("id", repr(name), "a text, unique in the file", line=line)
+            name = "?"
+        self.known_keys(found, TRAJECTORY_KEYS, f"{name}.", line)
+        labels, rows = found.get("labels", {}), found.get("calls")
+        if not _is_text_mapping(labels):
+            self.add(f"{name}.labels", repr(labels), "an object of texts", line=line)
+        if not isinstance(rows, list) or not rows:
+            self.add(f"{name}.calls", repr(rows)[:40], "a list of at least one call", line=line)
+            return None
+        calls: list[Call] = []
+        for index, row in enumerate(rows):
+            call = self.call(row, calls, context, f"{name}.calls[{index}]", line)
+            if call is None:
+                return None  # later calls build on this one
+            calls.append(call)
+        trajectory = Trajectory(name, tuple(calls), labels)
+        for index in range(len(calls)):
+            self.mistakes += call_mistakes(trajectory, index, self.file, line)
+        return trajectory if len(self.mistakes) == before else None
+
+    def call(self, row: Any, before: list[Call], context: str, place: str, line: int) -> Call | None:
+        if not isinstance(row, dict):
+            self.add(place, repr(row)[:40], "an object", line=line)
+            return None
+        count, prefix = len(self.mistakes), place + "."
+        self.known_keys(row, CALL_KEYS[context], prefix, line)
+        extends = self.whole(row, "extends", prefix, line, default=None)
+        base = len(before) - 1 if extends is None else extends
+        kept = self.whole(row, "kept_tokens", prefix, line, default=before[base].prompt_tokens if 0 <= base < len(before) else 0)
+        size = self.whole(row, "new_tokens" if context == "delta" else "prompt_tokens", prefix, line)
+        output = self.whole(row, "output_tokens", prefix, line)
+        tool_s = row.get("tool_s", 0)
+        if isinstance(tool_s, bool) or not isinstance(tool_s, int | float) or not 0 <= tool_s < math.inf:
+            self.add(f"{prefix}tool_s", repr(tool_s), "seconds >= 0", line=line)
+        if len(self.mistakes) > count or kept is None or size is None or output is None:
+            return None
+        return Call(kept, size if context == "delta" else size - kept, output, float(tool_s), extends)
+
+    def whole(self, row: dict[str, Any], name: str, prefix: str, line: int, default: int | str | None = "required") -> int | None:
+        """A whole number >= 0, or the default when the key is absent."""
+        if name not in row and default != "required":
+            return default  # type: ignore[return-value]
+        value = row.get(name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            self.add(prefix + name, "nothing" if value is None else repr(value), "a whole number >= 0", line=line)
+            return None
+        return value
+
+    def known_keys(self, row: dict[str, Any], keys: tuple[str, ...], prefix: str, line: int) -> None:
+        for key in row:
+            if key not in keys:
+                near = difflib.get_close_matches(key, keys, 1)
+                self.add(prefix + key, "an unknown key", ", ".join(keys), f"did you mean {near[0]}?" if near else "", line)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {next(n for n in names if names.count(n) > 1)!r} stands twice")
+    return found
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a number")
+
+
+def _is_text_mapping(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(item, str) for pair in value.items() for item in pair)

@@ -1,0 +1,116 @@
+"""`run`, `capacity` and `compare` on a tiny scenario: keys, files, and the same bytes twice."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Command
+
+ANSWER_KEYS = {
+    "system", "model", "deployment", "slo", "agents_held", "interval", "gpus", "agents_per_gpu", "agents_per_mw", "accelerator_w_per_gpu",
+    "cache_hit", "limiter", "binding", "quality", "seeds",
+}  # fmt: skip
+RUN_KEYS = {"ttft_s", "output_speed_tok_s", "tpot_s", "output_tok_s", "logical_tok_s", "requests", "preemptions", "energy_j"}
+
+
+def rows_of(file: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
+
+
+@pytest.fixture(scope="module")
+def compared(command: Command, tiny: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """Table and folder of one comparison of two deployments."""
+    folder = tmp_path_factory.mktemp("compare")
+    scenario = folder / "two.yaml"
+    text = Path(tiny).read_text(encoding="utf-8").replace("deployment: hgx_h200_v4pro_20tps\n", "")
+    cells = "cells:\n  - {deployment: hgx_b200_v4pro_20tps}\n  - {deployment: hgx_h200_v4pro_20tps}\n"
+    scenario.write_text(text.replace("name: tiny", "name: two") + cells, encoding="utf-8")
+    result = command("compare", str(scenario), "--set", "phase.min_window_s=5", "--out", str(folder / "out"))
+    assert result.exit_code == 0, result.stderr
+    return result.stdout, folder / "out"
+
+
+def test_run_prints_a_table_and_nothing_but_the_table_on_stdout(command: Command, tiny: str) -> None:
+    result = command("run", tiny)
+    assert result.exit_code == 0, result.stderr
+    assert "output speed" in result.stdout
+    assert "3 on 8" in result.stdout
+    assert "wall time" not in result.stdout
+    assert "wall time" in result.stderr
+
+
+def test_run_json_has_the_promised_keys(command: Command, tiny: str) -> None:
+    found = json.loads(command("run", tiny, "--json", "--agents", "2").stdout)
+    assert set(found) >= RUN_KEYS
+    assert set(found["ttft_s"]) == {"mean", "p50", "p90", "p95"}
+    assert set(found["output_speed_tok_s"]) == {"p25", "p50", "mean"}
+    assert found["agents"] == 2
+
+
+def test_run_in_its_own_process_gives_the_same_bytes(tiny: str, command: Command) -> None:
+    words = [sys.executable, "-m", "simulator.cli.main", "run", tiny, "--json"]
+    once = subprocess.run(words, capture_output=True, check=True, cwd=Path(__file__).parents[2])
+    assert once.stdout == command("run", tiny, "--json").stdout.encode()
+    assert b"wall time" in once.stderr
+
+
+def test_set_changes_the_scenario(command: Command, tiny: str) -> None:
+    found = json.loads(command("run", tiny, "--json", "--set", "workload.osl=20", "-s", "agents=4").stdout)
+    assert found["agents"] == 4
+    other = json.loads(command("run", tiny, "--json", "--set", "agents=4").stdout)
+    assert found["requests"] > other["requests"]
+
+
+def test_run_writes_its_report_and_rows(command: Command, tiny: str, tmp_path: Path) -> None:
+    result = command("run", tiny, "--html", str(tmp_path / "deep" / "run.html"), "--csv", str(tmp_path))
+    assert result.exit_code == 0, result.stderr
+    assert "NVIDIA HGX H200 serves 3 agents" in (tmp_path / "deep" / "run.html").read_text(encoding="utf-8")
+    (row,) = rows_of(tmp_path / "summary.csv")
+    assert row["agents"] == "3"
+    assert rows_of(tmp_path / "series.csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "series.csv", "summary.csv"]
+
+
+def test_capacity_answers_in_json_with_every_basis(command: Command, tiny: str, tmp_path: Path) -> None:
+    result = command("capacity", tiny, "--json", "--html", str(tmp_path / "c.html"), "--csv", str(tmp_path))
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert set(found) >= ANSWER_KEYS
+    assert set(found["agents_per_mw"]) == {"accelerator", "tdp", "nameplate", "facility"}
+    assert set(found["slo"]) == {"speed_tok_s", "speed_percentile", "ttft_s", "ttft_percentile"}
+    page = (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert "SLO 40 tok/s" in page
+    assert "<code>agentwatt capacity" in page
+    points = rows_of(tmp_path / "points.csv")
+    assert any(int(p["agents"]) == found["agents_held"] and p["held"] == "1" for p in points)
+
+
+def test_capacity_table_ends_with_what_limits(command: Command, tiny: str) -> None:
+    result = command("capacity", tiny)
+    assert "Agents per MW, by power basis" in result.stdout
+    assert result.stdout.rstrip().endswith(".")
+
+
+def test_compare_writes_all_its_files(compared: tuple[str, Path]) -> None:
+    table, out = compared
+    assert sorted(path.name for path in out.iterdir()) == ["answers.csv", "answers.json", "points.csv", "report.html"]
+    document = json.loads((out / "answers.json").read_text(encoding="utf-8"))
+    assert [set(answer) >= ANSWER_KEYS for answer in document["answers"]] == [True, True]
+    assert {"answers", "sprints", "ratios"} <= set(document)
+    assert "hgx_h200 / hgx_b200" in table
+    assert "Sprint tests beside the drive cycle" in table
+
+
+def test_compare_report_titles_systems_and_lists_weak_fields(compared: tuple[str, Path]) -> None:
+    page = (compared[1] / "report.html").read_text(encoding="utf-8")
+    for part in ("NVIDIA HGX B200", "NVIDIA HGX H200", "estimated or assumed fields, with sources", "--set phase.min_window_s=5"):
+        assert part in page
+
+
+def test_results_name_no_time(compared: tuple[str, Path]) -> None:
+    table, _ = compared
+    assert "wall time" not in table

@@ -1,0 +1,127 @@
+"""The search against curves whose edge is known: which counts it tries, what it answers, when it gives up."""
+
+from collections.abc import Callable
+
+import pytest
+
+from simulator.capacity.search import Bracket, Resolution, is_monotone, knee, search, search_near
+
+
+class Curve:
+    """A curve that holds where a rule says so, and remembers what was asked."""
+
+    def __init__(self, margin: Callable[[int], float]) -> None:
+        self.margin = margin
+        self.asked: list[int] = []
+
+    def __call__(self, agents: int) -> float:
+        self.asked.append(agents)
+        return self.margin(agents)
+
+
+def cliff(edge: int) -> Curve:
+    """Margins that tell nothing but the verdict: the worst case of the search."""
+    return Curve(lambda agents: 1.5 if agents <= edge else 0.0)
+
+
+def slope(edge: float, power: float = 0.5) -> Curve:
+    """A smooth curve, as output speed is."""
+    return Curve(lambda agents: float((edge / agents) ** power))
+
+
+def test_doubles_from_two_then_bisects_when_margins_say_nothing() -> None:
+    curve = cliff(21)
+    assert search(curve, Resolution()) == Bracket(21, 22)
+    assert curve.asked == [2, 4, 8, 16, 32, 24, 20, 22, 21]
+
+
+def test_smooth_margins_need_two_or_three_phases_after_doubling() -> None:
+    for edge in (300.5, 2_777.5, 3_990.5):
+        curve = slope(edge)
+        found = search(curve, Resolution())
+        doublings = sum(n & (n - 1) == 0 for n in curve.asked)
+        assert found.held <= edge < found.broken
+        assert len(curve.asked) - doublings <= 3
+
+
+def test_a_curve_made_to_mislead_takes_at_most_three_times_the_phases_of_bisection() -> None:
+    curve = Curve(lambda agents: 1e6 if agents <= 1_100 else 1 - 1e-9)
+    assert search(curve, Resolution(share=0.0)) == Bracket(1_100, 1_101)
+    assert len(curve.asked) <= 12 + 3 * 10
+
+
+@pytest.mark.parametrize("edge", [*range(1, 70), 100, 127, 128])
+def test_exact_below_sixty_four_and_within_a_share_above(edge: int) -> None:
+    curve = cliff(edge)
+    found = search(curve, Resolution())
+    assert found.held <= edge < found.broken
+    assert found.broken - found.held <= max(1, int(found.held * 0.01))
+    assert len(set(curve.asked)) == len(curve.asked)
+
+
+def test_large_counts_end_within_one_per_cent() -> None:
+    found = search(cliff(2_777), Resolution())
+    assert found.held <= 2_777 < found.broken
+    assert found.broken - found.held <= 27
+
+
+def test_one_agent_is_tried_when_two_break() -> None:
+    curve = cliff(1)
+    assert search(curve, Resolution()) == Bracket(1, 2)
+    assert curve.asked == [2, 1]
+
+
+def test_never() -> None:
+    curve = cliff(0)
+    assert search(curve, Resolution()) == Bracket(0, 1)
+    assert curve.asked == [2, 1]
+    assert search_near(cliff(0), 40, Resolution()) == Bracket(0, 1)
+
+
+def test_always_ends_at_the_ceiling() -> None:
+    assert search(cliff(10**9), Resolution(ceiling=100)) == Bracket(100, 0)
+    assert search_near(cliff(10**9), 3, Resolution(ceiling=100)) == Bracket(100, 0)
+    assert search(cliff(10**9), Resolution(ceiling=1)) == Bracket(1, 0)
+
+
+@pytest.mark.parametrize("guess", [0, 1, 3, 20, 21, 22, 40, 63, 500])
+def test_a_guess_changes_the_way_not_the_answer(guess: int) -> None:
+    assert search_near(cliff(21), guess, Resolution()) == Bracket(21, 22)
+
+
+def test_a_good_guess_needs_two_phases() -> None:
+    curve = slope(21.2)
+    search_near(curve, 21, Resolution())
+    assert curve.asked == [21, 22]
+
+
+@pytest.mark.parametrize("guess", [900, 1_000, 1_050, 2_000])
+def test_a_guess_at_a_large_count_ends_within_one_per_cent(guess: int) -> None:
+    found = search_near(cliff(1_000), guess, Resolution())
+    assert found.held <= 1_000 < found.broken
+    assert found.broken - found.held <= 10
+
+
+def test_a_curve_that_holds_again_is_told() -> None:
+    curve = Curve(lambda agents: 2.0 if agents <= 8 or agents == 12 else 0.0)
+    found = search(curve, Resolution())
+    assert found == Bracket(12, 13)
+    assert is_monotone([(n, curve.margin(n) >= 1) for n in curve.asked])
+    assert not is_monotone([(8, True), (10, False), (12, True)])
+    assert is_monotone([])
+    assert is_monotone([(1, False)])
+
+
+def test_knee_of_a_known_curve() -> None:
+    """Throughput grows by 10 an agent up to 100 agents and not at all beyond."""
+    points = [(n, 10.0 * min(n, 100)) for n in (2, 4, 8, 16, 32, 64, 128, 256)]
+    agents, reached = knee(points)
+    assert reached
+    assert 64 <= agents <= 128
+
+
+def test_knee_not_reached_and_noise_between_near_points_left_out() -> None:
+    straight = [(n, 10.0 * n) for n in (2, 4, 8, 16)]
+    assert knee(straight) == (16, False)
+    assert knee([*straight, (17, 120.0)]) == (16, False)
+    assert knee([]) == (0, False)

@@ -1,0 +1,66 @@
+"""The power law in integers, and the four bases."""
+
+import pytest
+
+from simulator.hardware.load import load_deployment, load_model, load_system
+from simulator.hardware.power import PowerLaw, power_law, watts_per_gpu
+
+MODEL = load_model("deepseek_v4_pro")
+
+
+def law_of(name: str) -> PowerLaw:
+    deployment = load_deployment(name)
+    return power_law(load_system(deployment.system), MODEL, deployment)
+
+
+@pytest.mark.parametrize(
+    ("name", "floor_w", "hbm_w", "flop_w", "cap_w", "idle_w"),
+    [
+        ("gb300_nvl72_v4pro_20tps", 560, 392, 2100, 1400, 230),
+        ("hgx_h200_v4pro_20tps", 420, 245, 840, 700, 115),
+        ("hgx_b200_v4pro_20tps", 600, 600, 1750, 1000, 140),
+    ],
+)
+def test_terms_are_shares_of_the_tdp(name, floor_w, hbm_w, flop_w, cap_w, idle_w):
+    law = law_of(name)
+    assert (law.floor_mw, law.hbm_mw, law.flop_mw, law.cap_mw, law.idle_mw) == tuple(
+        1000 * watts for watts in (floor_w, hbm_w, flop_w, cap_w, idle_w)
+    )
+
+
+def test_gpus_of_a_rank():
+    assert law_of("gb300_nvl72_v4pro_20tps").gpus_per_rank == 1
+    assert law_of("hgx_h200_v4pro_20tps").gpus_per_rank == 8
+
+
+def test_flops_of_a_rank_are_spread_over_its_gpus_and_kv_is_not():
+    law, fixed_read = law_of("hgx_h200_v4pro_20tps"), 22.5e6
+    assert law.token_flop_ps == pytest.approx((97.7e9 + 10.3e9) / (8 * 989e12) * 1e12, rel=0.02)
+    assert law.seq_hbm_ps == pytest.approx(fixed_read / 4.8e12 * 1e12, rel=0.01)
+
+
+def test_prefill_draws_the_share_of_peak_flops_it_reaches():
+    """GB300 prefill runs at 65 us a token: 108 GFLOP in that time are a third of the FP8 peak, which adds half the TDP."""
+    law = law_of("gb300_nvl72_v4pro_20tps")
+    share = law.token_flop_ps / 65.07e6
+    assert share == pytest.approx(0.33, abs=0.02)
+    assert law.floor_mw + law.flop_mw * share < law.cap_mw
+
+
+def test_streaming_time_at_peak_is_below_the_step_time():
+    law = law_of("hgx_h200_v4pro_20tps")
+    assert law.shared_hbm_ps[-1] / 1e12 == pytest.approx(108e9 / 4.8e12, rel=0.12)
+
+
+@pytest.mark.parametrize(
+    ("name", "accelerator_w", "tdp", "nameplate", "facility"),
+    [
+        ("gb300_nvl72", 1000.0, 1400.0, 142_000 / 72, (1000 + 29_000 / 72) * 1.10),
+        ("hgx_h200", 500.0, 700.0, 1275.0, (500 + 350) * 1.28),
+        ("hgx_b200", 800.0, 1000.0, 1787.5, (800 + 500) * 1.28),
+    ],
+)
+def test_four_bases(name, accelerator_w, tdp, nameplate, facility):
+    watts = watts_per_gpu(load_system(name), accelerator_w)
+    assert list(watts) == ["accelerator", "tdp", "nameplate", "facility"]
+    assert list(watts.values()) == pytest.approx([accelerator_w, tdp, nameplate, facility])

@@ -1,0 +1,176 @@
+"""The step-time law against component measurements: typed-in rows always, the whole grid where `../shared` is at hand."""
+
+import csv
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+
+from simulator.hardware.deployment import Deployment
+from simulator.hardware.load import load_deployment, load_model, load_system
+from simulator.hardware.memory import expert_coverage, kv_read_line, weight_bytes
+from simulator.hardware.step_law import StepLaw, step_law
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "measurements"
+GRID = SHARED / "aiconfigurator" / "v4pro_step_grid.csv"
+MODEL = load_model("deepseek_v4_pro")
+
+# System in the grid -> the deployment that was fitted to it, laid out and switched as the grid was measured.
+BARE = {"drafts": 0, "host_s": 0.0, "token_budget": 16_384, "max_seqs": 512}
+MEASURED_ON = {
+    "gb300": ("gb300_nvl72_v4pro_20tps", {"workers": 18, "gpus_per_worker": 4, "ranks": 4, "ep": 4}),
+    "b200_sxm": ("hgx_b200_v4pro_20tps", {}),
+}
+# Median and largest absolute relative error that the profiles state; a better fit must lower them here and there.
+BOUNDS = {
+    ("gb300", "gen"): (0.051, 0.115),
+    ("gb300", "ctx"): (0.028, 0.136),
+    ("b200_sxm", "gen"): (0.043, 0.104),
+    ("b200_sxm", "ctx"): (0.032, 0.110),
+}
+
+
+def law_of(name: str, overrides: dict | None = None) -> tuple[StepLaw, Deployment]:
+    deployment = load_deployment(name, overrides)
+    return step_law(load_system(deployment.system), MODEL, deployment), deployment
+
+
+def step_ms(law: StepLaw, ranks: int, *, batch: int = 0, context: int = 0, chunk: int = 0, prefix: int = 0, drafts: int = 0) -> float:
+    """The docstring of `StepLaw`, for ranks that all do the same."""
+    queries = batch * (1 + drafts) + chunk
+    ps = law.floor_ps + int(law.shared_ps[min(ranks * queries, len(law.shared_ps) - 1)])
+    ps += law.seq_ps * batch + (law.ctx_fp * batch * context >> 10) + law.decode_token_ps * batch * (1 + drafts)
+    ps += law.prefill_token_ps * chunk + (law.pair_fp * chunk * (2 * prefix + chunk) >> 11)
+    return ps / 1e9
+
+
+def grid_rows(system: str, phase: str) -> list[dict[str, str]]:
+    if not GRID.is_file():
+        pytest.skip("the measurements in ../shared are not at hand")
+    with GRID.open(newline="") as file:
+        return [row for row in csv.DictReader(file) if row["s"] == system and row["ph"] == phase and "V4-Pro" in row["m"]]
+
+
+@pytest.mark.parametrize("phase", ["gen", "ctx"])
+@pytest.mark.parametrize("system", MEASURED_ON)
+def test_the_law_meets_the_grid_within_the_stated_error(system, phase):
+    name, layout = MEASURED_ON[system]
+    law, deployment = law_of(name, BARE | layout)
+    errors = []
+    for row in grid_rows(system, phase):
+        length = int(row["L"])
+        if phase == "gen":
+            predicted = step_ms(law, deployment.ranks, batch=int(row["B"]), context=length)
+        else:
+            predicted = step_ms(law, deployment.ranks, chunk=length, prefix=int(float(row["pre"])))
+        errors.append(abs(predicted / float(row["ms"]) - 1))
+    assert len(errors) == {"gen": 40, "ctx": 18}[phase]
+    middle, largest = BOUNDS[system, phase]
+    assert middle - 0.01 < median(errors) <= middle
+    assert max(errors) <= largest
+
+
+@pytest.mark.parametrize("system", MEASURED_ON)
+def test_the_coefficients_are_those_of_the_fit(system):
+    """Fits floor, KV read, decode token, prefill token and pair again: relative least squares, all positive without being forced."""
+    name, layout = MEASURED_ON[system]
+    deployment = load_deployment(name, BARE | layout)
+    bandwidth, weights = load_system(deployment.system).hbm_bytes_per_s, weight_bytes(MODEL)
+    fixed, slope = kv_read_line(MODEL, "packed_fp8", "fp8")
+    columns, target = [], []
+    for row in grid_rows(system, "gen") + grid_rows(system, "ctx"):
+        batch, length, seconds = int(row["B"]), int(row["L"]), float(row["ms"]) / 1e3
+        decode = row["ph"] == "gen"
+        queries = deployment.ranks * (batch if decode else length)
+        experts = weights.experts * expert_coverage(MODEL, queries, deployment.law.routing_skew) / deployment.ep
+        rest = seconds - (experts + weights.dense + weights.head) / bandwidth
+        read = batch * (fixed + slope * length) / bandwidth
+        pairs = 0.0 if decode else length * (float(row["pre"] or 0) + length / 2)
+        columns.append([1.0, decode * read, decode * batch, (not decode) * length, pairs])
+        columns[-1] = [value / seconds for value in columns[-1]]
+        target.append(rest / seconds)
+    matrix = np.array(columns)
+    scale = matrix.max(axis=0)
+    fitted = np.linalg.lstsq(matrix / scale, np.array(target), rcond=None)[0] / scale
+    law = deployment.law
+    stated = [law.floor_s, 1 / law.kv_efficiency, law.decode_token_s, law.prefill_token_s, law.prefill_pair_s]
+    assert fitted.min() > 0
+    assert stated == pytest.approx(fitted, rel=0.005)
+
+
+# aiconfigurator step grid at 095f58a, decode at 32K context: sequences per GPU -> ms.
+DECODE_32K = {
+    "gb300": {1: 14.3, 4: 21.7, 16: 30.3, 64: 42.1, 128: 48.6, 256: 64.2, 512: 75.8},
+    "b200_sxm": {1: 16.1, 4: 21.4, 16: 26.6, 64: 36.4, 128: 42.9, 256: 56.5, 512: 76.7},
+}
+
+
+@pytest.mark.parametrize("system", MEASURED_ON)
+def test_decode_rows_typed_in(system):
+    name, layout = MEASURED_ON[system]
+    law, deployment = law_of(name, BARE | layout)
+    errors = [abs(step_ms(law, deployment.ranks, batch=b, context=32_768) / ms - 1) for b, ms in DECODE_32K[system].items()]
+    assert median(errors) <= 0.08
+    assert max(errors) <= 0.12
+
+
+def test_h200_decode_rows_typed_in():
+    """TP8 at 8K context, sequences of the group: two coefficients fitted, two set by hand; the row at 16 is missed by 21 %."""
+    law, _ = law_of("hgx_h200_v4pro_20tps", BARE | {"max_seqs": 128})
+    rows = {1: 12.3, 4: 13.9, 16: 27.7, 64: 41.3, 128: 53.2}
+    errors = {b: step_ms(law, 1, batch=b, context=8_192) / ms - 1 for b, ms in rows.items()}
+    assert median(map(abs, errors.values())) <= 0.045
+    assert max(errors, key=lambda b: abs(errors[b])) == 16
+    assert errors[16] == pytest.approx(-0.21, abs=0.015)
+
+
+def test_h200_prefill_lies_in_the_published_range():
+    law, _ = law_of("hgx_h200_v4pro_20tps", BARE)
+    assert 500 <= step_ms(law, 1, chunk=8_192) <= 570
+
+
+def test_h200_against_two_served_rows():
+    """SGLang page, 8K/1K random text, MTP-3, not used in the fit: 5.64 ms a token for one user, 25.83 for 16 (prefill stalls included).
+
+    Random text accepts fewer or more drafts than ours, so this holds only the order of magnitude.
+    """
+    law, deployment = law_of("hgx_h200_v4pro_20tps")
+    alone = step_ms(law, 1, batch=1, context=8_704, drafts=3) / deployment.accepted_length
+    stalls = 15 * 2 * step_ms(law, 1, chunk=4_096) / 1_024
+    many = step_ms(law, 1, batch=16, context=8_704, drafts=3) / deployment.accepted_length + stalls
+    print(f"one user {alone:.2f} ms against 5.64; 16 users {many:.2f} ms against 25.83")
+    assert alone == pytest.approx(5.64, rel=0.40)
+    assert many == pytest.approx(25.83, rel=0.25)
+
+
+def test_drafting_costs_one_layer_in_61_per_draft_and_its_weights():
+    plain, _ = law_of("gb300_nvl72_v4pro_60tps", {"drafts": 0, "host_s": 0.0})
+    drafting, deployment = law_of("gb300_nvl72_v4pro_60tps", {"host_s": 0.0})
+    assert drafting.floor_ps == pytest.approx(plain.floor_ps * (1 + 3 / 61), rel=1e-6)
+    extra = (drafting.shared_ps[500] - plain.shared_ps[500]) / 1e9
+    assert 1.0 < extra < 2.0  # three passes over a layer of 1.7 GB experts per GPU, 0.5 GB of the rest and a 1.9 GB head at 8 TB/s
+    assert drafting.decode_token_ps > plain.decode_token_ps
+    assert drafting.ctx_fp == pytest.approx(4 * plain.pair_fp, rel=1e-3)
+    assert deployment.accepted_length == pytest.approx(2.49)
+
+
+def test_the_table_never_falls_and_covers_every_step():
+    for name in ("gb300_nvl72_v4pro_20tps", "hgx_h200_v4pro_20tps", "hgx_b200_v4pro_20tps"):
+        law, deployment = law_of(name)
+        assert np.all(np.diff(law.shared_ps) >= 0)
+        assert len(law.shared_ps) == min(65_536, deployment.ranks * (deployment.token_budget + deployment.max_seqs * 4) + 1)
+        assert law.shared_ps.dtype == np.int64
+        assert law.shared_ps[-1] == pytest.approx(law.shared_ps[len(law.shared_ps) // 2], rel=0.01)
+
+
+def test_tensor_parallelism_spreads_the_dense_weights():
+    """An empty-handed rank streams 1/8 of the non-expert weights under TP8, all of them under attention-DP."""
+    tensor, data = load_deployment("hgx_h200_v4pro_20tps", {"drafts": 0}), load_deployment("hgx_b200_v4pro_20tps", {"drafts": 0})
+    weights = weight_bytes(MODEL)
+    for deployment, spread in ((tensor, 8), (data, 1)):
+        system = load_system(deployment.system)
+        law = step_law(system, MODEL, deployment)
+        experts = weights.experts * expert_coverage(MODEL, 1, deployment.law.routing_skew) / 8
+        seconds = (experts + (weights.dense + weights.head) / spread) / (deployment.law.hbm_efficiency * system.hbm_bytes_per_s)
+        assert law.shared_ps[1] == pytest.approx(seconds * 1e12, rel=1e-9)

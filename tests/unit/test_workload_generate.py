@@ -1,0 +1,77 @@
+"""The AgentPerf-like generator: its figures meet the published ones together, and the shipped file is what it draws."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from simulator.errors import UserError
+from simulator.workload import load_trajectories
+from simulator.workload.generate import FITTED, fit, generate
+from simulator.workload.native import native_text
+from simulator.workload.statistics import AGENTPERF_TARGETS, Target, readme_tables, statistics, statistics_table
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_a_sample_of_400_meets_every_published_figure(seed: int) -> None:
+    figures = [figure for figure in statistics(generate(400, seed), AGENTPERF_TARGETS) if figure.target is not None]
+    assert len(figures) == len(AGENTPERF_TARGETS)
+    assert [figure for figure in figures if not figure.met] == []
+
+
+def test_targets_are_those_of_the_issue() -> None:
+    assert AGENTPERF_TARGETS["ISL mean"] == Target(27_000, 0.05)
+    assert AGENTPERF_TARGETS["OSL p50"] == Target(150, 0.10)
+    assert AGENTPERF_TARGETS["OSL p95"] == Target(2_000, 0.10)
+
+
+def test_the_shipped_parameters_are_a_fixed_point_of_the_fit() -> None:
+    """One more round from them moves no parameter by more than a sample of 1,500 trajectories leaves open."""
+    again = fit(FITTED, trajectories=1_500, seed=7, rounds=1)
+    for field in fields(FITTED):
+        if field.name in ("calls_median", "result_scale", "output_median", "output_sigma", "delay_scale"):
+            assert getattr(again, field.name) == pytest.approx(getattr(FITTED, field.name), rel=0.04), field.name
+        else:
+            assert getattr(again, field.name) == getattr(FITTED, field.name)
+
+
+def test_the_shipped_file_is_what_the_generator_draws() -> None:
+    shipped, drawn = load_trajectories("agentperf_like"), generate()
+    assert native_text(shipped) == native_text(drawn)
+
+
+def test_the_context_only_grows_and_stays_in_bounds() -> None:
+    for trajectory in generate(60, 5).trajectories:
+        assert 1 <= len(trajectory.calls) <= 200
+        before = 0
+        for call in trajectory.calls:
+            assert call.kept_tokens == before
+            assert call.new_tokens >= 1
+            before = call.prompt_tokens
+            assert 0.1 <= call.tool_s <= 5.0
+            assert 1 <= call.output_tokens <= 16_384
+        assert 5_000 < trajectory.calls[0].prompt_tokens <= before <= 131_072
+
+
+def test_new_tokens_are_heavy_tailed() -> None:
+    by_name = {figure.name: figure.value for figure in statistics(generate(100, 5))}
+    assert by_name["new tokens mean"] > 2 * by_name["new tokens p50"]
+    assert by_name["new tokens max"] > 20 * by_name["new tokens mean"]
+
+
+def test_a_shorter_set_is_the_beginning_of_a_longer_one_and_the_seed_matters() -> None:
+    assert generate(5, 1).trajectories == generate(9, 1).trajectories[:5]
+    assert generate(5, 1).trajectories != generate(5, 2).trajectories
+    with pytest.raises(UserError):
+        generate(0)
+
+
+def test_the_table_shows_the_target_beside_the_figure() -> None:
+    table = statistics_table(statistics(generate(20, 0), AGENTPERF_TARGETS))
+    assert "| 27,000 +-5% |" in table
+    assert "| at most 200 | yes |" in table
+
+
+def test_the_tables_of_the_readme_are_those_of_the_files() -> None:
+    readme = (Path(__file__).parents[2] / "trajectories/README.md").read_text()
+    assert readme_tables() in readme
