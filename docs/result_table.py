@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from simulator import compare, load_scenario
+from simulator.capacity import compare, load_scenario
 from simulator.capacity.results import Answer
 from simulator.report.phrases import number, plain, span, tier, words
 

@@ -1,0 +1,65 @@
+"""agentwatt: how many concurrent agents a serving system holds at an SLO, and per megawatt.
+
+The public API is the names in ``__all__``; each is loaded when first used, so that importing the package costs nothing::
+
+    from simulator import find_capacity, load_scenario
+
+    answer = find_capacity(load_scenario("capacity_h200"))
+    print(answer.agents_held, answer.agents_per_mw.accelerator, answer.sentence)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simulator.capacity.comparison import compare
+    from simulator.capacity.hold import capacity as find_capacity
+    from simulator.capacity.point import run
+    from simulator.capacity.scenario import Scenario, load_scenario
+    from simulator.engine.kernel import simulate_kernel
+    from simulator.engine.reference import simulate_reference
+    from simulator.errors import UserError
+    from simulator.hardware.load import load_deployment, load_model, load_system
+    from simulator.workload.load import load_trajectories
+
+__all__ = [
+    "Scenario",
+    "UserError",
+    "compare",
+    "find_capacity",
+    "load_deployment",
+    "load_model",
+    "load_scenario",
+    "load_system",
+    "load_trajectories",
+    "run",
+    "simulate_kernel",
+    "simulate_reference",
+]
+
+_PLACES = {
+    "Scenario": ("simulator.capacity.scenario", "Scenario"),
+    "UserError": ("simulator.errors", "UserError"),
+    "compare": ("simulator.capacity.comparison", "compare"),
+    # Not `capacity`: that name is the subpackage's, which importing any part of it would put in the function's place.
+    "find_capacity": ("simulator.capacity.hold", "capacity"),
+    "load_deployment": ("simulator.hardware.load", "load_deployment"),
+    "load_model": ("simulator.hardware.load", "load_model"),
+    "load_scenario": ("simulator.capacity.scenario", "load_scenario"),
+    "load_system": ("simulator.hardware.load", "load_system"),
+    "load_trajectories": ("simulator.workload.load", "load_trajectories"),
+    "run": ("simulator.capacity.point", "run"),
+    "simulate_kernel": ("simulator.engine.kernel", "simulate_kernel"),
+    "simulate_reference": ("simulator.engine.reference", "simulate_reference"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'simulator' has no attribute {name!r}")
+    module, attribute = _PLACES[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

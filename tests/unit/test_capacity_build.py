@@ -1,0 +1,100 @@
+"""Worlds from scenarios: starts, stop rules, scheduling options, and calls that must fit the KV pool."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from simulator.capacity.build import Prepared, build_world, context_limit, load_profiles, prepare
+from simulator.capacity.scenario import load_scenario
+from simulator.engine.growth import most_blocks
+from simulator.engine.world import RESERVES, ROUTERS
+from simulator.errors import UserError
+from simulator.units import PS_PER_S
+
+
+def prepared(seed: int = 1, **changes: Any) -> Prepared:
+    base = {"deployment": "hgx_h200_v4pro_20tps", "workload": {"kind": "trajectories", "source": "agentperf_like"}}
+    return prepare(load_scenario(base, {key.replace("__", "."): value for key, value in changes.items()}), seed)
+
+
+def test_agents_start_in_equal_steps_over_the_ramp() -> None:
+    world = build_world(prepared(phase__ramp_s=60, phase__warmup_s=30), 3)
+    assert (world.fleet.start_ps / PS_PER_S).tolist() == [0, 20, 40]
+    assert world.stop.window_ps == 90 * PS_PER_S
+
+
+def test_the_benchmarks_stop_rule_and_its_waiver() -> None:
+    stop = build_world(prepared(), 1_001).stop
+    assert (stop.min_plays, stop.min_agent_plays, stop.min_window_ps) == (30, 3, 600 * PS_PER_S)
+    waived = prepared(phase__enough_trajectories=3_000)
+    assert build_world(waived, 1_000).stop[2:4] == (30, 3)
+    assert build_world(waived, 1_001).stop[2:4] == (3_000, 0)
+
+
+def test_the_seed_orders_the_trajectories_and_draws_the_drafts() -> None:
+    one, again, other = (build_world(prepared(seed), 2) for seed in (1, 1, 2))
+    assert sorted(one.fleet.order.tolist()) == list(range(len(one.calls.first) - 1))
+    assert (one.fleet.order == again.fleet.order).all()
+    assert (one.calls.decode_steps == again.calls.decode_steps).all()
+    assert (one.fleet.order != other.fleet.order).any()
+    assert (one.calls.decode_steps != other.calls.decode_steps).any()
+    assert (one.calls.output_tokens == other.calls.output_tokens).all()
+
+
+def test_scheduling_options_come_from_the_deployment() -> None:
+    found = prepared()
+    world, deployment = build_world(found, 2), found.deployment
+    assert world.sched.token_budget == deployment.token_budget
+    assert world.sched.accept_milli == round(1_000 * deployment.accepted_length)
+    assert world.sched.admit_reserve == RESERVES[deployment.admit_reserve]
+    assert world.fleet.router == ROUTERS[deployment.router]
+    assert (world.fleet.workers, world.fleet.blocks_per_rank) == (deployment.workers, deployment.blocks_per_rank)
+
+
+def test_without_drafts_a_step_gains_one_token() -> None:
+    world = build_world(prepared(deployment__drafts=0), 1)
+    assert world.sched.accept_milli == 1_000
+    assert (world.calls.decode_steps == world.calls.output_tokens - 1).all()
+
+
+def test_every_call_fits_the_pool_and_what_is_cut_is_told() -> None:
+    found = prepared(deployment__kv_pool_tokens=40_000)
+    assert most_blocks(build_world(found, 1)).max() <= found.deployment.blocks_per_rank
+    assert found.cut_trajectories > 0
+    assert any("does not fit the KV pool of a rank" in note for note in found.notes)
+
+
+def test_the_tighter_of_pool_and_deployment_limits_the_context() -> None:
+    roomy = load_profiles(load_scenario({"deployment": "hgx_h200_v4pro_20tps", "workload": {"kind": "fixed", "isl": 1, "osl": 1}}))[2]
+    assert context_limit(roomy)[0] == roomy.max_context_tokens
+    tight = prepared(deployment__kv_pool_tokens=40_000).deployment
+    assert context_limit(tight)[0] == tight.blocks_per_rank * tight.block_tokens - tight.lookahead
+
+
+def test_a_pool_without_room_for_a_call_is_refused() -> None:
+    with pytest.raises(UserError, match="room for at least one call"):
+        prepared(deployment__kv_pool_tokens=1_000)
+
+
+def test_tool_delays_scale() -> None:
+    usual, doubled = prepared(), prepared(workload__tool_delay_scale=2)
+    assert np.array_equal(doubled.calls.tool_ps, 2 * usual.calls.tool_ps)
+
+
+def test_what_differs_from_the_file_is_told() -> None:
+    assert prepared(deployment__max_seqs=8).notes[0] == "deployment hgx_h200_v4pro_20tps with max_seqs = 8"
+    moved = prepared(system="hgx_b200")
+    assert "was written for system hgx_h200 and runs with hgx_b200" in moved.notes[0]
+    assert moved.system.name == "hgx_b200"
+
+
+def test_the_tier_of_the_deployment_stands_in_for_an_slo() -> None:
+    found = prepared()
+    assert found.slo.as_dict()["speed_tok_s"] == found.deployment.speed_floor_tok_s
+    assert prepared(slo__e2e_speed_tok_s=9).slo.as_dict() == {"e2e_speed_tok_s": 9, "e2e_percentile": 25}
+
+
+def test_no_reuse_is_possible_without_a_prefix_cache() -> None:
+    assert prepared().cache_hit_possible > 0.9
+    assert prepared(deployment__prefix_cache=False).cache_hit_possible == 0
