@@ -1,7 +1,7 @@
 """Laws that hold in every world, whatever its options: each with the mistake it would catch.
 
-Invariants of the moment (conservation, block accounting, holders recounted, the clock) are checked by the reference after every event and carry
-over to the kernel through `tests/oracle`; here stand the laws that compare whole runs.
+Invariants of the moment (conservation, block accounting, holders recounted, the clock) are checked by the reference after every event and
+carry over to the kernel through `tests/oracle`; here stand the laws that compare whole runs.
 """
 
 import numpy as np
