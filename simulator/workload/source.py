@@ -8,7 +8,7 @@ from simulator.errors import Mistake, UserError
 
 
 def files(path: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each file that ends with `suffix`: sorted in a folder, as stored in an archive.
+    """Name and content of each file that ends with `suffix`: sorted in a folder, as stored in an archive (also one that lies in a folder).
 
     Only one file is held at a time.
 
@@ -19,8 +19,11 @@ def files(path: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
     """
     try:
         if path.is_dir():
-            for found in sorted(path.rglob(f"*{suffix}")):
-                yield found.relative_to(path).as_posix(), found.read_bytes()
+            for found in sorted(path.rglob("*")):
+                if found.name.endswith(suffix):
+                    yield found.relative_to(path).as_posix(), found.read_bytes()
+                elif ".tar" in found.suffixes and is_tar(found):
+                    yield from files(found, suffix)
         elif is_tar(path):
             with tarfile.open(path, "r|*") as archive:
                 for member in archive:

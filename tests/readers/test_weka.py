@@ -103,7 +103,11 @@ def test_equal_sessions_are_read_once_from_folder_and_archive(tmp_path: Path) ->
             member = tarfile.TarInfo(f"traces/{name}")
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
-    for path in (folder, tmp_path / "traces.tar.xz"):
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    (beside / "README.md").write_text("where the sessions come from")
+    (beside / "traces.tar.xz").write_bytes((tmp_path / "traces.tar.xz").read_bytes())
+    for path in (folder, tmp_path / "traces.tar.xz", beside):
         found = load_trajectories(path)
         assert [trajectory.id for trajectory in found.trajectories] == ["a", "c"]
         assert found.provenance["dropped"].startswith("1 duplicates of 3 sessions")
