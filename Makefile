@@ -52,7 +52,7 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed: pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "make: no Python 3.11, 3.12 or 3.13 that runs; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11, 3.12 or 3.13 with venv (Debian: python3-venv); name one: make PYTHON=FILE" >&2; exit 1; }
 	@echo "setting up .venv with $(PYTHON) (once, about a minute)" >&2
 	@.venv/bin/python -c "" 2>/dev/null || $(PYTHON) -m venv --clear .venv
 	@$(PIP) hatchling editables >&2

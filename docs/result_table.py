@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from simulator.capacity import compare, load_scenario
+from simulator import compare, load_scenario
 from simulator.capacity.results import Answer
-from simulator.report.phrases import number, plain, span, tier, words
+from simulator.report.phrases import number, plain, tier, words
 
 BETWEEN = re.compile(r"(?<=<!-- result-table -->\n).*?(?=<!-- /result-table -->)", re.DOTALL)
 COLUMNS = ("SLO", "system", "GPUs", "agents held", "per GPU", "per MW, accelerator", "per MW, facility", "limited by", "quality")
@@ -24,12 +24,13 @@ def line(cells: Sequence[str]) -> str:
 
 def row(answer: Answer) -> str:
     """One answer as a line of the table."""
+    low, high = answer.interval
     return line(
         (
             tier(answer.slo),
             plain(answer.system),
             str(answer.gpus),
-            f"**{answer.agents_held:,}** ({span(*answer.interval)})",
+            f"**{answer.agents_held:,}** ({low:,}–{high:,})",
             number(answer.agents_per_gpu),
             f"**{number(answer.agents_per_mw.accelerator)}**",
             number(answer.agents_per_mw.facility),

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from simulator.capacity.comparison import compare
     from simulator.capacity.hold import capacity as find_capacity
     from simulator.capacity.point import run
-    from simulator.capacity.scenario import Scenario, load_scenario
+    from simulator.capacity.scenario import Scenario
+    from simulator.capacity.scenario_file import load_scenario
     from simulator.engine.kernel import simulate_kernel
     from simulator.engine.reference import simulate_reference
     from simulator.errors import UserError
@@ -45,7 +46,7 @@ _PLACES = {
     "find_capacity": ("simulator.capacity.hold", "capacity"),
     "load_deployment": ("simulator.hardware.load", "load_deployment"),
     "load_model": ("simulator.hardware.load", "load_model"),
-    "load_scenario": ("simulator.capacity.scenario", "load_scenario"),
+    "load_scenario": ("simulator.capacity.scenario_file", "load_scenario"),
     "load_system": ("simulator.hardware.load", "load_system"),
     "load_trajectories": ("simulator.workload.load", "load_trajectories"),
     "run": ("simulator.capacity.point", "run"),

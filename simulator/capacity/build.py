@@ -177,12 +177,17 @@ def build_world(prepared: Prepared, agents: int) -> World:
         order=np.random.default_rng([prepared.seed, 0]).permutation(trajectories).astype(np.int64),
     )
     plenty = 0 < phase.enough_trajectories < agents * phase.min_agent_trajectories
+    window_ps, min_window_ps = to_ps(phase.ramp_s + phase.warmup_s), to_ps(phase.min_window_s)
+    min_plays = phase.enough_trajectories if plenty else phase.min_trajectories
+    min_agent_plays = 0 if plenty else phase.min_agent_trajectories
+    # Engines look at the minima when a play ends; without a minimum of plays the window is to end by the clock.
+    max_ps = to_ps(phase.max_s) if min_plays or min_agent_plays else min(to_ps(phase.max_s), window_ps + min_window_ps)
     stop = Stop(
-        window_ps=to_ps(phase.ramp_s + phase.warmup_s),
-        min_window_ps=to_ps(phase.min_window_s),
-        min_plays=phase.enough_trajectories if plenty else phase.min_trajectories,
-        min_agent_plays=0 if plenty else phase.min_agent_trajectories,
-        max_ps=to_ps(phase.max_s),
+        window_ps=window_ps,
+        min_window_ps=min_window_ps,
+        min_plays=min_plays,
+        min_agent_plays=min_agent_plays,
+        max_ps=max_ps,
         max_plays_per_agent=0,
     )
     return World(prepared.calls, prepared.tree, fleet, schedule(deployment), prepared.law, prepared.power, stop)

@@ -1,124 +1,24 @@
 """How many agents a deployment holds: the search for each seed, and the answer from all of them. Inputs come from scenarios."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import median_low
 from typing import Any
 
-import numpy as np
 from joblib import Parallel, cpu_count, delayed
 
-from simulator.capacity.build import Prepared, prepare
+from simulator.capacity.build import prepare
 from simulator.capacity.limiter import Pressure, find_limiter
-from simulator.capacity.metrics import Window
-from simulator.capacity.point import Progress, play, summarise
-from simulator.capacity.results import Answer, Point, PowerBases, Summary
+from simulator.capacity.point import Progress, play
+from simulator.capacity.results import Answer, PowerBases, Summary
 from simulator.capacity.scenario import Phase, Scenario
-from simulator.capacity.search import Bracket, is_monotone, knee, search, search_near
-from simulator.capacity.slo import E2E_SPEED, SLO, SPEED, TTFT, Verdict
+from simulator.capacity.search import is_monotone, knee
+from simulator.capacity.seed_search import SeedAnswer, search_seed
+from simulator.capacity.slo import E2E_SPEED, SPEED, TTFT
 from simulator.units import W_PER_MW
 
 BASES = ("accelerator", "tdp", "nameplate", "facility")
-SCOUT_SHARE = 0.04
-"""Scouts need not find the edge more finely than their short windows tell it."""
 INTERVAL_KIND = "smallest and largest answer of the seeds"
-
-
-@dataclass(frozen=True)
-class SeedAnswer:
-    """What the search of one seed found."""
-
-    seed: int
-    bracket: Bracket
-    points: tuple[Point, ...]
-    held: Summary | None
-    broken: Summary | None
-    binding: str
-    system: str
-    model: str
-    deployment: str
-    gpus: int
-    slo: SLO
-    quality: str
-
-    def __str__(self) -> str:
-        return f"{self.deployment} seed {self.seed}: holds {self.bracket.held} agents ({len(self.points)} phases)"
-
-
-class Phases:
-    """The phases of one seed's search: plays each agent count once, and keeps what the edge of the SLO will be described by."""
-
-    def __init__(self, prepared: Prepared, progress: Progress | None, scout: bool = False) -> None:
-        self.prepared, self.progress, self.scout = prepared, progress, scout
-        self.points: list[Point] = []
-        self.windows: dict[int, tuple[Window, Verdict]] = {}
-
-    def __call__(self, agents: int) -> float:
-        """Margin of the SLO with this many agents; 0 for a phase that met its hard end, which does not count."""
-        window = play(self.prepared, agents)
-        verdict = self.prepared.slo.evaluate(window.samples)
-        held = verdict.held and window.complete
-        self.points.append(_point(self.prepared, window, verdict, held, self.scout))
-        self.windows[agents] = window, verdict
-        self._forget()
-        if self.progress:
-            self.progress(_line(self.prepared, self.points[-1]))
-        return verdict.margins[verdict.binding] if window.complete else 0.0
-
-    def _forget(self) -> None:
-        """Windows are large: only the two counts nearest to the edge on each side can still be asked for."""
-        held = sorted(p.agents for p in self.points if p.held)[-2:]
-        broken = sorted(p.agents for p in self.points if not p.held)[:2]
-        self.windows = {agents: found for agents, found in self.windows.items() if agents in held or agents in broken}
-
-
-def _point(prepared: Prepared, window: Window, verdict: Verdict, held: bool, scout: bool) -> Point:
-    speed = verdict.values.get(SPEED, verdict.values.get(E2E_SPEED, float("nan")))
-    ttft = verdict.values.get(TTFT)
-    if ttft is None:
-        ttft = float(np.percentile(window.ttft_s, 95)) if window.ttft_s.size else float("nan")
-    rate = window.finished_output_tokens / window.window_s if window.window_s else 0.0
-    return Point(window.agents, prepared.seed, held, speed, ttft, window.ttft_s.size, rate, scout)
-
-
-def _line(prepared: Prepared, point: Point) -> str:
-    word = ("scout, " if point.scout else "") + ("held" if point.held else "broken")
-    figures = f"speed {point.speed_tok_s:.1f} tok/s, TTFT {point.ttft_s:.2f} s, {point.calls:,} calls"
-    return f"{prepared.deployment.name} seed {point.seed}: {point.agents} agents {word} ({figures})"
-
-
-def search_seed(scenario: Scenario, seed: int, guess: int | None = None, progress: Progress | None = None) -> SeedAnswer:
-    """The held count of one seed: by the benchmark's protocol, or around a guess.
-
-    Without a guess, and unless ``scout_s`` is 0, short phases go through the protocol first; full phases then start from what they found.
-    """
-    prepared = prepare(scenario, seed)
-    phases, scouts = Phases(prepared, progress), Phases(scouting(prepared), progress, scout=True)
-    if guess is None and scenario.scout_s:
-        guess = search(scouts, replace(scenario.search, share=max(SCOUT_SHARE, scenario.search.share))).held
-    bracket = search(phases, scenario.search) if guess is None else search_near(phases, guess, scenario.search)
-    held, broken = phases.windows.get(bracket.held), phases.windows.get(bracket.broken)
-    return SeedAnswer(
-        seed=seed,
-        bracket=bracket,
-        points=(*scouts.points, *phases.points),
-        held=summarise(prepared, held[0], (seed,)) if held else None,
-        broken=summarise(prepared, broken[0], (seed,)) if broken and broken[0].ttft_s.size else None,
-        binding=broken[1].binding if broken else "",
-        system=prepared.system.name,
-        model=prepared.model.name,
-        deployment=prepared.deployment.name,
-        gpus=prepared.deployment.gpus,
-        slo=prepared.slo,
-        quality=prepared.quality,
-    )
-
-
-def scouting(prepared: Prepared) -> Prepared:
-    """The same load under a short phase: no minimum of trajectories, and a window late enough that contexts have grown."""
-    usual, window_s = prepared.scenario.phase, prepared.scenario.scout_s
-    late = Phase(usual.ramp_s, usual.warmup_s + 2 * window_s, max(window_s, 1e-6), 0, 0, 0, usual.max_s)
-    return replace(prepared, scenario=replace(prepared.scenario, phase=late))
 
 
 def capacity(scenario: Scenario, progress: Progress | None = None, jobs: int | None = None) -> Answer:

@@ -156,7 +156,7 @@ def measure(world: World, output: Output) -> Window:
         finished_tokens=finished_output + int(column["prompt_tokens"][finished].sum()),
         totals=dict(zip(TOTAL_COLUMNS, output.totals.tolist(), strict=True)),
         idle_w=world.power.idle_mw / 1000,
-        complete=output.end_ps < stop.max_ps,
+        complete=output.end_ps < stop.max_ps or not (stop.min_plays or stop.min_agent_plays),
         series=_series(world, output, ranks),
     )
 

@@ -149,6 +149,9 @@ class Sprint:
     single_deployment: str = ""
     """Deployment of the single completion; ``deployment`` is that of the peak. Each is the best of the system's deployments."""
 
+    def __str__(self) -> str:
+        return f"{self.deployment}: one completion {self.single_speed_tok_s:.0f} tok/s, peak {self.peak_output_tok_s:,.0f} tok/s"
+
 
 @dataclass(frozen=True)
 class Comparison:

@@ -104,8 +104,8 @@ class _Margins(dict[int, float]):
 def _close_in(margins: _Margins, held: int, broken: int, resolution: Resolution) -> Bracket:
     """Bisect, but at the count where the margin crosses 1 on the straight line (of logarithms) between both ends.
 
-    Margins are smooth where their verdicts are not, so few phases are needed. When two crossings in a row fail to halve the bracket, the middle is
-    taken, so that the worst case is three times the phases of bisection.
+    Margins are smooth where their verdicts are not, so few phases are needed. When two crossings in a row fail to halve the bracket, the
+    middle is taken, so that the worst case is three times the phases of bisection.
     """
     slow = 0
     while broken - held > resolution.step(held):
@@ -124,7 +124,7 @@ def _crossing(margins: _Margins, held: int, broken: int, step: int) -> int:
     if held == 0 or margins[broken] <= 0 or math.isinf(margins[held]):
         return (held + broken) // 2
     above, below = math.log(margins[held]), -math.log(margins[broken])
-    crossing = held * (broken / held) ** (above / (above + below))
+    crossing = float(held * (broken / held) ** (above / (above + below)))
     if crossing - held < step:
         return held + step
     if broken - crossing < step:

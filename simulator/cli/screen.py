@@ -85,15 +85,19 @@ def progress() -> Iterator[Callable[[str], None]]:
 
 
 def tell_first_compile(tell: Callable[[str], None]) -> None:
-    """Says so when the kernel has to be compiled first, which no later run waits for."""
+    """Says so when the kernel has to be compiled first, which no later run waits for.
+
+    Numba names the index of a cached function by source file, function, line and Python version; without that file it compiles.
+    """
     from pathlib import Path
 
     from simulator.engine import kernel
 
-    compiled = [value for value in vars(kernel).values() if hasattr(value, "stats") and hasattr(value, "py_func")]
-    if not compiled:
-        return
-    source = Path(kernel.__file__)
-    cached = Path(compiled[-1].stats.cache_path).glob(f"{source.stem}.{compiled[-1].py_func.__name__}-*.nbi")
-    if not any(index.stat().st_mtime >= source.stat().st_mtime for index in cached):
-        tell("compiling the kernel, once on this machine, under 30 s")
+    for jitted in [value for value in vars(kernel).values() if hasattr(value, "stats") and hasattr(value, "py_func")]:
+        code = jitted.py_func.__code__
+        index = (
+            f"{Path(code.co_filename).stem}.{code.co_name}-{code.co_firstlineno}.py{sys.version_info.major}{sys.version_info.minor}*.nbi"
+        )
+        if not any(Path(jitted.stats.cache_path).glob(index)):
+            tell("compiling the kernel, once on this machine, under 30 s")
+            return

@@ -13,7 +13,7 @@ from simulator.report.canvas import BAD, INK, MUTED, SURFACE, WIDTH_IN, Drawing,
 from simulator.report.phrases import by_tier, grouped, plain, systems, tier, words
 
 CURVES = """Each dot is one phase of the search at one seed, a small one a short phase that only shows where to look; the line joins the
-means. The dashed line is the SLO; on its shaded side the promise is broken. The ring marks the held count."""
+medians over seeds. The dashed line is the SLO; on its shaded side the promise is broken. The ring marks the held count."""
 
 DISTRIBUTIONS = """Share of the calls at the held point that were at most so fast, or waited at most so long. The dashed line is the SLO's
 limit, the dotted one its percentile; a curve that passes through the shaded corner breaks the promise. The ring is the measured one."""
@@ -80,17 +80,17 @@ def _curve_panel(axes: Axes, side: Side, group: Sequence[Answer], colour: dict[s
     shown: list[float] = [side.limit]
     counts: list[float] = []
     for answer in group:
-        sizes, means, values = _means(side, answer.points)
+        sizes, middle, values = _medians(side, answer.points)
         if not sizes.size:
             continue
         for scout, size in ((False, 4.0), (True, 2.0)):
             dots = [(p.agents, side.of_point(p)) for p in answer.points if p.scout is scout]
             axes.plot([x for x, _ in dots], [y for _, y in dots], ".", color=colour[answer.system], markersize=size, alpha=0.6)
-        axes.plot(sizes, means, color=colour[answer.system])
+        axes.plot(sizes, middle, color=colour[answer.system])
         shown += [*values]
         counts += [*sizes]
         if answer.agents_held:
-            at = float(np.interp(answer.agents_held, sizes, means))
+            at = float(np.interp(answer.agents_held, sizes, middle))
             axes.plot(
                 [answer.agents_held],
                 [at],
@@ -117,14 +117,14 @@ def _curve_panel(axes: Axes, side: Side, group: Sequence[Answer], colour: dict[s
     axes.set_xlabel("concurrent agents")
 
 
-def _means(side: Side, points: Sequence[Point]) -> tuple[NDArray[np.float64], NDArray[np.float64], list[float]]:
-    """Agent counts with the mean over seeds at each, of full phases where there are some; and every measured value."""
+def _medians(side: Side, points: Sequence[Point]) -> tuple[NDArray[np.float64], NDArray[np.float64], list[float]]:
+    """Agent counts with the median over seeds at each, as the answer is one, of full phases where there are some; and every value."""
     found = [(p.agents, p.scout, side.of_point(p)) for p in points if np.isfinite(side.of_point(p))]
     full = {agents for agents, scout, _ in found if not scout}
     kept = [(agents, value) for agents, scout, value in found if not scout or agents not in full]
     sizes = np.unique([float(agents) for agents, _ in kept])
-    means = [np.mean([value for agents, value in kept if agents == size]) for size in sizes]
-    return sizes, np.array(means, dtype=np.float64), [value for _, _, value in found]
+    medians = [np.median([value for agents, value in kept if agents == size]) for size in sizes]
+    return sizes, np.array(medians, dtype=np.float64), [value for _, _, value in found]
 
 
 def _slo_line(axes: Axes, side: Side, edge: float) -> None:

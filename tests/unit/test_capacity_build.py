@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simulator.capacity.build import Prepared, build_world, context_limit, load_profiles, prepare
-from simulator.capacity.scenario import load_scenario
+from simulator.capacity.scenario_file import load_scenario
 from simulator.engine.growth import most_blocks
 from simulator.engine.world import RESERVES, ROUTERS
 from simulator.errors import UserError
@@ -30,6 +30,11 @@ def test_the_benchmarks_stop_rule_and_its_waiver() -> None:
     waived = prepared(phase__enough_trajectories=3_000)
     assert build_world(waived, 1_000).stop[2:4] == (30, 3)
     assert build_world(waived, 1_001).stop[2:4] == (3_000, 0)
+
+
+def test_without_a_minimum_of_plays_the_window_ends_by_the_clock() -> None:
+    stop = build_world(prepared(phase={"ramp_s": 10, "min_trajectories": 0, "min_agent_trajectories": 0}), 2).stop
+    assert stop.max_ps == stop.window_ps + stop.min_window_ps
 
 
 def test_the_seed_orders_the_trajectories_and_draws_the_drafts() -> None:

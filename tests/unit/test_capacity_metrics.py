@@ -104,8 +104,11 @@ def test_decode_batch_is_per_rank_over_busy_time() -> None:
 
 
 def test_a_phase_that_met_its_hard_end_is_not_complete() -> None:
-    assert measure(world(), output()).complete
-    assert not measure(world(), output(end_s=MAX_S)).complete
+    asked = world()
+    asked = asked._replace(stop=asked.stop._replace(min_agent_plays=3))
+    assert measure(asked, output()).complete
+    assert not measure(asked, output(end_s=MAX_S)).complete
+    assert measure(world(), output(end_s=MAX_S)).complete
 
 
 def test_pooling_adds_windows_and_keeps_agents_apart() -> None:

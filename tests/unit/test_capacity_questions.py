@@ -8,10 +8,12 @@ import pytest
 
 from simulator.capacity.answers_json import answer_json, comparison_json, rounded, summary_json
 from simulator.capacity.comparison import best_sprints, compare, ratios, tier_name
-from simulator.capacity.hold import BASES, answer, capacity, search_seed
+from simulator.capacity.hold import BASES, answer, capacity
 from simulator.capacity.point import run
 from simulator.capacity.results import Answer, Sprint
-from simulator.capacity.scenario import Scenario, load_scenario
+from simulator.capacity.scenario import Scenario
+from simulator.capacity.scenario_file import load_scenario
+from simulator.capacity.seed_search import search_seed
 from simulator.errors import UserError
 
 SHORT = {"ramp_s": 10, "warmup_s": 10, "min_window_s": 120, "min_trajectories": 0, "min_agent_trajectories": 0}
@@ -156,8 +158,8 @@ def test_ratios_are_within_a_tier_and_against_its_first(found: Answer) -> None:
 
 def test_json_keys_of_the_issue(found: Answer) -> None:
     assert list(answer_json(found))[:15] == [
-        "system", "model", "deployment", "slo", "agents_held", "interval", "gpus", "agents_per_gpu", "agents_per_mw", "accelerator_w_per_gpu",
-        "cache_hit", "limiter", "binding", "quality", "seeds",
+        "system", "model", "deployment", "slo", "agents_held", "interval", "gpus", "agents_per_gpu", "agents_per_mw",
+        "accelerator_w_per_gpu", "cache_hit", "limiter", "binding", "quality", "seeds",
     ]  # fmt: skip
     assert list(answer_json(found)["slo"]) == ["speed_tok_s", "speed_percentile", "ttft_s", "ttft_percentile"]
     assert list(answer_json(found)["agents_per_mw"]) == ["accelerator", "tdp", "nameplate", "facility"]
@@ -167,4 +169,7 @@ def test_json_keys_of_the_issue(found: Answer) -> None:
 
 
 def test_rounding() -> None:
-    assert rounded({"a": [1.23456789, float("nan")], "b": (float("inf"), 3, "x", True)}) == {"a": [1.23457, None], "b": [None, 3, "x", True]}
+    assert rounded({"a": [1.23456789, float("nan")], "b": (float("inf"), 3, "x", True)}) == {
+        "a": [1.23457, None],
+        "b": [None, 3, "x", True],
+    }

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from simulator.capacity.document import parse_overrides
-from simulator.capacity.scenario import DEFAULT_SEEDS, FixedLoad, Phase, TrajectoryLoad, load_scenario
+from simulator.capacity.scenario import DEFAULT_SEEDS, FixedLoad, Phase, TrajectoryLoad
+from simulator.capacity.scenario_file import load_scenario
 from simulator.capacity.slo import SLO
 from simulator.catalog import names
 from simulator.errors import Mistake, UserError
@@ -72,7 +73,11 @@ def test_fixed_load() -> None:
         ({"deployment": 3}, "deployment", ""),
         ({"workload": {"kind": "trajectory", "source": "x"}}, "workload.kind", "did you mean 'trajectories'?"),
         ({"workload": {"kind": "trajectories", "source": "x", "marker": "back"}}, "workload.marker", ""),
-        ({"workload": {"kind": "trajectories", "source": "x", "tool_delay_scale": "1e1"}}, "workload.tool_delay_scale", "write tool_delay_scale: 10"),
+        (
+            {"workload": {"kind": "trajectories", "source": "x", "tool_delay_scale": "1e1"}},
+            "workload.tool_delay_scale",
+            "write tool_delay_scale: 10",
+        ),
         ({"workload": {"kind": "fixed", "isl": 10, "osl": 5, "think": 1}}, "workload.think", "did you mean 'think_s'?"),
         ({"phase": {"warmup_s": -1}}, "phase.warmup_s", ""),
         ({"phase": {"max_s": 100}}, "phase.max_s", ""),
@@ -96,7 +101,8 @@ def test_all_mistakes_at_once_and_what_is_missing() -> None:
 
 
 def test_lines_of_a_file(tmp_path: Path) -> None:
-    path = written(tmp_path, "deployment: hgx_h200_v4pro_20tps\nworkload:\n  kind: fixed\n  isl: 10\n  osl: many\nslo: {speed_tok_s: 20, ttft_ms: 5}\n")
+    text = "deployment: hgx_h200_v4pro_20tps\nworkload:\n  kind: fixed\n  isl: 10\n  osl: many\nslo: {speed_tok_s: 20, ttft_ms: 5}\n"
+    path = written(tmp_path, text)
     with pytest.raises(UserError) as caught:
         load_scenario(path)
     assert [(m.line, m.field) for m in caught.value.mistakes] == [(5, "workload.osl"), (6, "slo.ttft_ms"), (6, "slo.ttft_s")]
@@ -166,7 +172,9 @@ def test_a_question_about_one_is_not_one_about_several() -> None:
 
 
 def test_cells_share_what_they_do_not_say() -> None:
-    scenario = load_scenario({**LEAST, "slo": {"e2e_speed_tok_s": 9}, "cells": [{"deployment": "a"}, {"deployment": "b", "slo": {"e2e_speed_tok_s": 8}}]})
+    scenario = load_scenario(
+        {**LEAST, "slo": {"e2e_speed_tok_s": 9}, "cells": [{"deployment": "a"}, {"deployment": "b", "slo": {"e2e_speed_tok_s": 8}}]}
+    )
     one, two = scenario.cell_scenarios()
     assert (one.deployment, one.slo) == ("a", SLO.e2e(9))
     assert (two.deployment, two.slo) == ("b", SLO.e2e(8))

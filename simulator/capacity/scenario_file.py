@@ -1,0 +1,201 @@
+"""Reads a scenario and says all that is wrong with it. Inputs come from `scenarios/*.yaml`, any YAML file, or a mapping."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from simulator.capacity.document import Document, Section, read_document, with_overrides
+from simulator.capacity.scenario import DEFAULT_SEEDS, Cell, FixedLoad, Phase, Ref, Scenario, TrajectoryLoad
+from simulator.capacity.search import Resolution
+from simulator.capacity.slo import SLO
+from simulator.catalog import find_data
+from simulator.errors import Mistake, UserError
+from simulator.workload.trajectory import HISTORIES, MARKERS
+
+
+def load_scenario(ref: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Scenario:
+    """Reads a scenario.
+
+    Parameters
+    ----------
+    ref : str, Path or mapping
+        Name of a shipped scenario, path to a YAML file, or the mapping itself.
+    overrides : mapping, optional
+        Values by dotted path, as in ``{"deployment.workers": 1}``.
+
+    Raises
+    ------
+    UserError
+        With every mistake found.
+    """
+    if isinstance(ref, Mapping):
+        document = Document("inline", {str(key): value for key, value in ref.items()})
+    else:
+        is_path = isinstance(ref, Path) or str(ref).endswith((".yaml", ".yml"))
+        document = _beside(read_document(Path(ref) if is_path else find_data("scenarios", str(ref))))
+    if overrides:
+        document = with_overrides(document, overrides)
+    mistakes: list[Mistake] = []
+    scenario = _scenario(Section(document, mistakes), Path(document.file).stem)
+    if mistakes:
+        raise UserError(mistakes)
+    return scenario
+
+
+def _beside(document: Document) -> Document:
+    """Relative paths that exist beside the scenario's file are meant there, not in the working folder."""
+    folder = Path(document.file).parent
+
+    def placed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: placed(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [placed(item) for item in value]
+        is_path = isinstance(value, str) and ("/" in value or value.endswith((".yaml", ".yml", ".jsonl", ".gz", ".xz")))
+        return str(folder / value) if is_path and not Path(value).is_absolute() and (folder / value).exists() else value
+
+    return Document(document.file, placed(document.data), document.lines)
+
+
+TOP_KEYS = ("name", "notes", "system", "model", "deployment", "workload", "slo", "agents", "seeds", "phase", "search", "cells")
+
+
+def _scenario(top: Section, stem: str) -> Scenario:
+    top.only(*TOP_KEYS)
+    cells = _cells(top)
+    deployment = _ref(top, "deployment")
+    if deployment is None and not cells and "deployment" not in top.values:
+        top.refuse("deployment", "nothing", "a name, a path or a mapping")
+    agents = top.count("agents", None, low=1)
+    return Scenario(
+        name=top.word("name", default=stem),
+        system=_ref(top, "system"),
+        model=_ref(top, "model"),
+        deployment=deployment,
+        workload=_workload(top),
+        slo=_slo(top),
+        agents=agents,
+        seeds=_seeds(top),
+        phase=_phase(top),
+        search=_search(top),
+        scout_s=_scout_s(top),
+        cells=cells,
+    )
+
+
+def _ref(section: Section, key: str) -> Ref | None:
+    value = section.values.get(key)
+    if value is None or isinstance(value, str | dict):
+        return value
+    section.refuse(key, repr(value), "a name, a path or a mapping")
+    return None
+
+
+def _workload(top: Section) -> TrajectoryLoad | FixedLoad:
+    section = top.section("workload")
+    if section is None:
+        if top.values.get("workload") is None:
+            top.refuse("workload", "nothing", "a mapping with kind: trajectories or fixed")
+        return TrajectoryLoad("", None, "front", 1.0, True)
+    if section.word("kind", ("trajectories", "fixed")) == "fixed":
+        section.only("kind", "isl", "osl", "concurrency", "shared_prefix", "think_s")
+        return FixedLoad(
+            isl=section.count("isl", low=1),
+            osl=section.count("osl", low=1),
+            concurrency=section.count("concurrency", 1, low=1),
+            shared_prefix=section.count("shared_prefix", 0),
+            think_s=section.number("think_s", 0.0),
+        )
+    section.only("kind", "source", "history", "marker", "tool_delay_scale", "stops")
+    return TrajectoryLoad(
+        source=section.word("source"),
+        history=section.word("history", HISTORIES, None),  # type: ignore[arg-type]
+        marker=section.word("marker", MARKERS, "front"),  # type: ignore[arg-type]
+        tool_delay_scale=section.number("tool_delay_scale", 1.0),
+        stops=section.switch("stops", True),
+    )
+
+
+def _slo(parent: Section) -> SLO | None:
+    section = parent.section("slo")
+    if section is None:
+        return None
+    if "e2e_speed_tok_s" in section.values:
+        section.only("e2e_speed_tok_s", "e2e_percentile")
+        return SLO.e2e(section.number("e2e_speed_tok_s", above=True), section.number("e2e_percentile", 25, 0, 100))
+    section.only("speed_tok_s", "speed_percentile", "ttft_s", "ttft_percentile")
+    return SLO.speed_and_ttft(
+        section.number("speed_tok_s", above=True),
+        section.number("ttft_s", above=True),
+        section.number("speed_percentile", 25, 0, 100),
+        section.number("ttft_percentile", 95, 0, 100),
+    )
+
+
+def _seeds(top: Section) -> tuple[int, ...]:
+    value = top.values.get("seeds")
+    if value is None:
+        return DEFAULT_SEEDS
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return tuple(range(1, value + 1))
+    whole = isinstance(value, list | tuple) and all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in value)
+    if whole and value and len(set(value)) == len(value):
+        return tuple(value)
+    top.refuse("seeds", repr(value), "how many (>= 1), or a list of different whole numbers >= 0")
+    return DEFAULT_SEEDS
+
+
+def _phase(top: Section) -> Phase:
+    section, usual = top.section("phase"), Phase()
+    if section is None:
+        return usual
+    section.only("ramp_s", "warmup_s", "min_window_s", "min_trajectories", "min_agent_trajectories", "enough_trajectories", "max_s")
+    phase = Phase(
+        ramp_s=section.number("ramp_s", usual.ramp_s),
+        warmup_s=section.number("warmup_s", usual.warmup_s),
+        min_window_s=section.number("min_window_s", usual.min_window_s, above=True),
+        min_trajectories=section.count("min_trajectories", usual.min_trajectories),
+        min_agent_trajectories=section.count("min_agent_trajectories", usual.min_agent_trajectories),
+        enough_trajectories=section.count("enough_trajectories", usual.enough_trajectories),
+        max_s=section.number("max_s", usual.max_s, above=True),
+    )
+    least = phase.ramp_s + phase.warmup_s + phase.min_window_s
+    if math.isfinite(least) and phase.max_s < least:
+        section.refuse("max_s", f"{phase.max_s:g}", f">= {least:g} s, the sum of ramp_s, warmup_s and min_window_s")
+    return phase
+
+
+def _search(top: Section) -> Resolution:
+    section, usual = top.section("search"), Resolution()
+    if section is None:
+        return usual
+    section.only("exact_below", "share", "ceiling", "scout_s")
+    return Resolution(
+        exact_below=section.count("exact_below", usual.exact_below, low=1),
+        share=section.number("share", usual.share, 0, 1),
+        ceiling=section.count("ceiling", usual.ceiling, low=1),
+    )
+
+
+def _scout_s(top: Section) -> float:
+    usual = Scenario.scout_s
+    section = top.section("search") if isinstance(top.values.get("search"), dict) else None
+    return usual if section is None else section.number("scout_s", usual)
+
+
+def _cells(top: Section) -> tuple[Cell, ...]:
+    value = top.values.get("cells")
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not value or not all(isinstance(cell, dict) for cell in value):
+        top.refuse("cells", repr(value), "a list of {system, deployment, slo}")
+        return ()
+    cells = []
+    for index in range(len(value)):
+        section = Section(top.document, top.mistakes, ("cells", str(index)))
+        section.only("system", "deployment", "slo")
+        if "deployment" not in section.values:
+            section.refuse("deployment", "nothing", "a name, a path or a mapping")
+        cells.append(Cell(_ref(section, "system"), _ref(section, "deployment") or "", _slo(section)))
+    return tuple(cells)
