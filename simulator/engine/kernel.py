@@ -44,9 +44,10 @@ NEVER = np.iinfo(np.int64).max
 AWAY, WAITING, PREFILL, DECODE, DRAIN = range(5)
 """Where a lane's call is: not in the fleet, queued, prefilling, decoding, or ended but still in the pipeline."""
 
-NOW, ADMISSIONS, HALTED, PLAYS, ISSUED, ACTIVE, TURN, CALL_ROWS, EVENT_ROWS, BIN_PS, SLOTS_USED, SLOTS_FREE, SENDS, BEHIND, FAULT = range(
-    15
-)
+(
+    NOW, ADMISSIONS, HALTED, PLAYS, ISSUED, ACTIVE, TURN, CALL_ROWS, EVENT_ROWS, BIN_PS, SLOTS_USED, SLOTS_FREE, SENDS, BEHIND, PREEMPTED,
+    FAULT,
+) = range(16)  # fmt: skip
 """Entries of `State.clock`."""
 
 BLOCKED_NOT, BLOCKED_MEMORY, BLOCKED_SEATS, BLOCKED_BUDGET = range(4)
@@ -774,6 +775,7 @@ def preempt(world, state, rank, step):
     lanes, ranks, calls = state.lanes, state.ranks, world.calls
     lane = ranks[rank, R_RUN_TAIL]
     call = lanes[lane, L_CALL]
+    state.clock[PREEMPTED] += 1
     if lanes[lane, L_STATE] == PREFILL:
         computed = lanes[lane, L_COMPUTED]
         ranks[rank, R_PREFILLING] -= 1
@@ -994,11 +996,11 @@ def begin_step(world, state, worker):
     law, fleet, ranks, clock = world.law, world.fleet, state.ranks, state.clock
     step = state.steps[worker]
     first, drafts = worker * fleet.ranks, world.sched.drafts
-    queries = 0
+    queries, preempted = 0, clock[PREEMPTED]
     for rank in range(first, first + fleet.ranks):
         schedule(world, state, rank, step)
         queries += ranks[rank, R_DECODING] * (1 + drafts) + state.chunk[rank - first, C_TOKENS]
-    if queries == 0:
+    if queries == 0 and clock[PREEMPTED] == preempted:
         clock[FAULT] = 1
     slowest, decode_ps, prefill_ps, context_ps, sum_ps = -1, 0, 0, 0, 0
     for rank in range(first, first + fleet.ranks):

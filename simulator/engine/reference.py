@@ -90,6 +90,7 @@ class Rank:
         self.pool = BlockPool(sim.world.fleet.blocks_per_rank)
         self.plays = 0
         self.saturated = False
+        self.preempted = False
         self.chunks: list[tuple[int, int]] = []
         """(tokens, computed before) of each prefill chunk of this step."""
         self.hits = 0
@@ -109,11 +110,11 @@ class Rank:
         budget = sched.token_budget - decoding * (1 + sched.drafts)
         off_beat = sched.prefill_interval > 1 and step % sched.prefill_interval != 0
         throttled = off_beat and decoding > 0 and not self.saturated
-        budget, preempted = self.serve_running(budget, throttled)
+        budget, self.preempted = self.serve_running(budget, throttled)
         self.blocked = ""
         if throttled:
             self.blocked = "budget" if self.waiting else ""
-        elif preempted:
+        elif self.preempted:
             self.blocked = "memory" if self.waiting else ""
         else:
             self.blocked = self.admit_waiting(budget)
@@ -471,7 +472,8 @@ class Simulation:
         """Find how long the step takes and what it draws; returns the duration in ps."""
         law = self.world.law
         queries = sum(rank.query_tokens for rank in ranks)
-        assert queries > 0, "work conserving: a worker has calls but none can run"
+        empty_for_once = any(rank.preempted for rank in ranks)  # its only decoding calls gave way while prefill waits for its beat
+        assert queries > 0 or empty_for_once, "work conserving: a worker has calls but none can run"
         shared_ps = int(law.shared_ps[min(queries, len(law.shared_ps) - 1)])
         terms = [rank.step_terms_ps() for rank in ranks]
         slowest = max(terms, key=sum)

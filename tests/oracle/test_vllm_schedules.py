@@ -183,3 +183,18 @@ def test_a_pipelined_engine_wastes_one_step_on_a_stop_token(engine: Engine, dept
     admitted = {row[0]: row[7] // 10**12 + 1 for row in output.calls.tolist()}
     assert admitted[2] == c_starts
     assert output.calls[:, 0].tolist()[0] == 1, "B's client has its last token after step 2 either way"
+
+
+def test_a_step_is_empty_for_once_when_its_only_decoding_call_gives_way_off_the_beat(engine: Engine) -> None:
+    """Not a run of vLLM: the corner in which a first version stopped for good, found by the drawn worlds."""
+    requests = [Request("A", 96, 1), Request("B", 31, 4)]
+    expected = """
+        1: A40 B31 f0
+        2: B1 f0
+        3: -B f1
+        4: A40 f0
+        5: A16 f0
+        6: B33 f1
+        7: B1 f1
+    """
+    assert_schedule(engine(world_of(requests, 3, 96, prefill_interval=3, long_prefill_cap=40)), requests, expected)
