@@ -7,6 +7,8 @@ blocks with the same holders. Everything is an integer; state lives in NamedTupl
 Stages: tables (heaps, lists) -> prefix cache -> a call's life -> a rank's schedule -> a worker's step -> the loop.
 """
 
+import zlib
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +16,8 @@ from numba import njit
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
+import simulator.engine.world as engine_world
+import simulator.workload.arrays as workload_arrays
 from simulator.engine.growth import first_growth, growth_period
 from simulator.engine.world import (
     CALL_COLUMNS,
@@ -69,8 +73,8 @@ FINISHED, ROWS_FULL, STUCK = range(3)
 (
     L_PLAY, L_TRAJECTORY, L_CALL, L_HOME, L_RANK, L_STATE, L_KNOWN, L_COMPUTED, L_STEPS_LEFT, L_ORDER, L_LAST_STEP, L_ENTRY_STEP, L_BUCKET,
     L_HELD, L_HASHED, L_PRIVATE, L_TIP, L_DEPTH, L_PATH_LEN, L_HEAP_AT, L_NEXT, L_PREV, L_SEND_PS, L_ADMIT_PS, L_FIRST_PS, L_LAST_PS,
-    L_CACHED, L_PREEMPTED, L_WAKE_PS, LANE_COLUMNS,
-) = range(30)  # fmt: skip
+    L_CACHED, L_PREEMPTED, L_WAKE_PS, L_PATH_END, LANE_COLUMNS,
+) = range(31)  # fmt: skip
 
 # Columns of `State.ranks`, one row per rank, all workers' ranks in one table.
 #   plain: free blocks without content, taken first; idle_blocks: free blocks with cached content; old, new: ends of the list of idle slots,
@@ -86,10 +90,12 @@ FINISHED, ROWS_FULL, STUCK = range(3)
 C_TOKENS, C_PAIRS, C_BLOCKED, C_CACHED, CHUNK_COLUMNS = range(5)
 
 # Columns of `State.slots`, the prefix cache of all ranks: runs of blocks of one tree node, all with the same holders.
-#   older, newer: neighbours in the idle list; key: column of `State.heads` in whose list the slot stands, -1 when in its parent's.
+#   older, newer: neighbours in the idle list; key: column of `State.heads` in whose list the slot stands, -1 when in its parent's, LOOSE
+#   when in none.
 (
     S_NODE, S_START, S_BLOCKS, S_REFS, S_PARENT, S_CHILD, S_NEXT, S_PREV, S_OLDER, S_NEWER, S_KEY, SLOT_COLUMNS,
 ) = range(12)  # fmt: skip
+LOOSE = -2
 
 
 stage = register_jitable(error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
@@ -112,6 +118,8 @@ class State(NamedTuple):
     """(K, A + trajectories + 1): first root slot of each play, of each trajectory, and of what all share."""
     path: Ints
     """(A, longest path): tree nodes of each lane's call, root first, its answer node last."""
+    barren: Ints
+    """(nodes,): 1 for an answer that no prompt goes on from."""
     prefills: Ints
     """(K, Q): the prefilling lanes in admission order."""
     heap: Ints
@@ -354,6 +362,8 @@ def from_idle(state, rank, slot):
 def unlink(state, rank, slot):
     """Take a slot out of its parent's (or root) list."""
     slots = state.slots
+    if slots[slot, S_KEY] == LOOSE:
+        return
     before, after = slots[slot, S_PREV], slots[slot, S_NEXT]
     if after >= 0:
         slots[after, S_PREV] = before
@@ -451,18 +461,26 @@ def find_slot(world, state, rank, lane, parent, node, start):
 
 
 @stage
+def path_end(world, state, lane, i):
+    """Block at which node ``i`` of the lane's path ends: where the next one begins."""
+    if i + 1 < state.lanes[lane, L_PATH_LEN]:
+        return world.tree.start[state.path[lane, i + 1]]
+    return state.lanes[lane, L_PATH_END]
+
+
+@stage
 def match(world, state, rank, lane, most):
     """Leading blocks of the lane's path in the cache, at most ``most``; and how many of them nobody holds. Touches nothing."""
-    tree, slots = world.tree, state.slots
+    slots = state.slots
     hit, idle, slot = 0, 0, -1
     for i in range(state.lanes[lane, L_PATH_LEN]):
         node = state.path[lane, i]
-        end = tree.start[node] + tree.blocks[node]
-        while hit < end and hit < most:
+        end = min(most, path_end(world, state, lane, i))
+        while hit < end:
             slot = find_slot(world, state, rank, lane, slot, node, hit)
             if slot < 0:
                 return hit, idle
-            n = min(slots[slot, S_BLOCKS], most - hit)
+            n = min(slots[slot, S_BLOCKS], end - hit)
             hit += n
             if slots[slot, S_REFS] == 0:
                 idle += n
@@ -511,18 +529,18 @@ def split(state, rank, slot, n):
 @stage
 def hold_prefix(world, state, rank, lane, hit):
     """Hold the first ``hit`` blocks of the lane's path, which `match` found."""
-    tree, slots, lanes = world.tree, state.slots, state.lanes
+    slots, lanes = state.slots, state.lanes
     at, slot, i = 0, -1, 0
     while at < hit:
-        node = state.path[lane, i]
+        node, end = state.path[lane, i], min(hit, path_end(world, state, lane, i))
         slot = find_slot(world, state, rank, lane, slot, node, at)
-        if slots[slot, S_BLOCKS] > hit - at:
-            slot = split(state, rank, slot, hit - at)
+        if slots[slot, S_BLOCKS] > end - at:
+            slot = split(state, rank, slot, end - at)
         if slots[slot, S_REFS] == 0:
             from_idle(state, rank, slot)
         slots[slot, S_REFS] += 1
         at += slots[slot, S_BLOCKS]
-        if at >= tree.start[node] + tree.blocks[node]:
+        if at == path_end(world, state, lane, i):
             i += 1
     lanes[lane, L_TIP] = slot
     lanes[lane, L_DEPTH] = i
@@ -535,10 +553,10 @@ def hash_blocks(world, state, rank, lane, upto):
     """Make the lane's blocks findable up to block ``upto`` of its path, unless their content is cached already."""
     if world.sched.prefix_cache == 0:
         return
-    tree, slots, lanes = world.tree, state.slots, state.lanes
+    slots, lanes = state.slots, state.lanes
     while lanes[lane, L_HASHED] < upto and lanes[lane, L_PRIVATE] == 0 and lanes[lane, L_DEPTH] < lanes[lane, L_PATH_LEN]:
         node = state.path[lane, lanes[lane, L_DEPTH]]
-        at, end, tip = lanes[lane, L_HASHED], tree.start[node] + tree.blocks[node], lanes[lane, L_TIP]
+        at, end, tip = lanes[lane, L_HASHED], path_end(world, state, lane, lanes[lane, L_DEPTH]), lanes[lane, L_TIP]
         n = min(upto, end) - at
         if find_slot(world, state, rank, lane, tip, node, at) >= 0:
             lanes[lane, L_PRIVATE] = 1
@@ -619,14 +637,21 @@ def trace_path(world, state, lane):
     """Write the tree nodes that the lane's call fills, root first and the end of its answer last."""
     calls, tree = world.calls, world.tree
     call = state.lanes[lane, L_CALL]
-    end = calls.answer[call] if calls.answer[call] >= 0 else calls.leaf[call]
-    n, node = 0, end
+    last, tokens = calls.leaf[call], calls.prompt_tokens[call]
+    if calls.answer[call] >= 0:
+        last, tokens = calls.answer[call], tokens + calls.output_tokens[call] - 1
+    end = tokens // world.fleet.block_tokens
+    state.lanes[lane, L_PATH_END] = end
+    n, node, below = 0, last, end
     while node >= 0:
-        n += 1
+        if tree.start[node] < below:
+            n, below = n + 1, tree.start[node]
         node = tree.parent[node]
-    node = end
-    for i in range(n - 1, -1, -1):
-        state.path[lane, i] = node
+    i, node, below = n, last, end
+    while node >= 0:
+        if tree.start[node] < below:
+            i, below = i - 1, tree.start[node]
+            state.path[lane, i] = node
         node = tree.parent[node]
     state.lanes[lane, L_PATH_LEN] = n
 
@@ -691,12 +716,25 @@ def leave_decode(world, state, rank, lane, step):
 
 
 @stage
+def cut_loose(state, rank, lane, answer):
+    """Take the slots of an answer that no prompt will ever match out of the tree, so that the slot above can grow; they stay in memory."""
+    slots = state.slots
+    slot = state.lanes[lane, L_TIP]
+    while slot >= 0 and slots[slot, S_NODE] == answer:
+        unlink(state, rank, slot)
+        slots[slot, S_KEY] = LOOSE
+        slot = slots[slot, S_PARENT]
+
+
+@stage
 def release(world, state, rank, lane):
     """The call leaves the rank: its blocks are freed."""
     lanes, calls = state.lanes, world.calls
     call = lanes[lane, L_CALL]
     tokens = calls.prompt_tokens[call] + calls.output_tokens[call] - 1
     hash_blocks(world, state, rank, lane, min(tokens // world.fleet.block_tokens, lanes[lane, L_HELD]))
+    if calls.answer[call] >= 0 and state.barren[calls.answer[call]] == 1:
+        cut_loose(state, rank, lane, calls.answer[call])
     release_blocks(world, state, rank, lane, lanes[lane, L_HELD])
     remove_running(state, rank, lane)
     state.load[rank // world.fleet.ranks] -= 1
@@ -1120,8 +1158,8 @@ def end_prefills(world, state, rank, step):
 # ------------ the loop
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)  # type: ignore[call-overload]
-def advance(world, state):
+@stage
+def run_loop(world, state):
     """Run until the stop rule, the hard end, or until the rows for records are nearly full (then copy them out and call again).
 
     At one instant the order is: steps end (by worker), agents send (by agent), the stop rule, steps begin (by worker).
@@ -1158,6 +1196,22 @@ def advance(world, state):
             return STUCK
 
 
+def entry(sources):
+    """The compiled loop.
+
+    Numba keys its cache on this file and on what a function closes over: ``sources`` stands for the other files.
+    """
+
+    @njit(cache=True, error_model="numpy", _nrt=False)  # type: ignore[call-overload]
+    def advance(world, state):
+        return run_loop(world, state) if sources >= 0 else STUCK
+
+    return advance
+
+
+advance = entry(zlib.crc32(b"".join(Path(str(module.__file__)).read_bytes() for module in (engine_world, workload_arrays))))
+
+
 def new_state(world: World, logging: bool) -> State:
     """Everything empty, every agent about to send its first call."""
     fleet, sched = world.fleet, world.sched
@@ -1179,6 +1233,7 @@ def new_state(world: World, logging: bool) -> State:
         unused=np.empty(slots, np.int64),
         heads=np.full((ranks, agents + len(fleet.order) + 1), -1, np.int64),
         path=np.zeros((agents, longest_path(world.tree.parent) + 1), np.int64),
+        barren=barren_answers(world),
         prefills=np.zeros((ranks, seats), np.int64),
         heap=np.zeros((ranks, seats), np.int64),
         growing=np.zeros((ranks, growth_period(sched, fleet.block_tokens)), np.int64),
@@ -1201,6 +1256,15 @@ def new_state(world: World, logging: bool) -> State:
     for lane in range(agents):
         push_send(state, lane, fleet.start_ps[lane])
     return state
+
+
+def barren_answers(world: World) -> Ints:
+    """1 for each tree node that holds an answer from which no prompt goes on."""
+    barren = np.zeros(len(world.tree.parent), np.int64)
+    barren[world.calls.answer[world.calls.answer >= 0]] = 1
+    barren[world.tree.parent[world.tree.parent >= 0]] = 0
+    barren[world.calls.leaf[world.calls.leaf >= 0]] = 0
+    return barren
 
 
 def longest_path(parent: Ints) -> int:

@@ -429,16 +429,21 @@ class Simulation:
     def keys(self, agent: int, play: int, number: int) -> list[Hashable]:
         """Names of the blocks that a call fills: equal names mean equal content, and equal content before it."""
         calls, tree = self.world.calls, self.world.tree
-        nodes: list[int] = []
+        tokens = int(calls.prompt_tokens[number] + calls.output_tokens[number]) - 1
         node = int(calls.answer[number] if calls.answer[number] >= 0 else calls.leaf[number])
-        while node >= 0:
-            nodes.insert(0, node)
-            node = int(tree.parent[node])
+        end = tokens // self.world.fleet.block_tokens if calls.answer[number] >= 0 else self.prompt_blocks(number)
         names: list[Hashable] = []
-        for node in nodes:
+        while node >= 0:
             shared = tree.scope[node] in (SCOPE_TRAJECTORY, SCOPE_ALL)
-            names += [(node, i) if shared else (agent, play, node, i) for i in range(tree.blocks[node])]
+            own = [(node, block) if shared else (agent, play, node, block) for block in range(tree.start[node], end)]
+            names = own + names
+            end = min(end, int(tree.start[node]))
+            node = int(tree.parent[node])
         return names
+
+    def prompt_blocks(self, number: int) -> int:
+        """Full blocks of a call's prompt."""
+        return int(self.world.calls.prompt_tokens[number]) // self.world.fleet.block_tokens
 
     def worker(self, worker: int) -> Process:
         """Step as long as there is work: schedule all ranks, let the time pass, collect the tokens."""

@@ -22,8 +22,10 @@ class Calls(NamedTuple):
     stops : int64 array, shape (calls,)
         1 when the call ends by a stop token, which a pipelined engine notices one step late; 0 when it ends by length.
     leaf, answer : int64 array, shape (calls,)
-        Tree node in which the prompt's full blocks end, and node in which the blocks that fill with output end, a descendant of the leaf;
-        -1 where no block fills.
+        Tree node in which the prompt's full blocks end, and node in which the blocks that fill with output end; -1 where no block fills.
+        A call's path is that of its answer, or of its leaf when it has none: from the root down, each node as far as the next one begins,
+        the last as far as the call's full blocks go. (A later prompt may have made a node longer, and a split may have moved the leaf
+        down.)
     """
 
     first: NDArray[np.int64]

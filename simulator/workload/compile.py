@@ -200,6 +200,7 @@ class _Forest:
         self.start: list[int] = []
         self.blocks: list[int] = []
         self.scope: list[int] = []
+        self.open: list[bool] = []  # by node: no prompt goes on after its end yet
         self.leaf: list[int] = []
         self.answer: list[int] = []
         self.sampled_from: list[int] = []  # by call: first prompt token that depends on an answer sampled in the play
@@ -239,7 +240,7 @@ class _Forest:
         above = self._ending_at(end, blocks)
         sampled_from = NEVER if base is None else self._sampled_from(call, base, base_id)
         scope = self.prompt_scope if sampled_from == NEVER else SCOPE_PLAY
-        leaf = self._node(above, blocks, full - blocks, scope) if full > blocks else above
+        leaf = self._grown(above, blocks, full, scope) if full > blocks else above
         answered = (prompt + call.output_tokens - 1) // size - full  # the last sampled token has no KV
         self.sampled_from.append(sampled_from)
         self.leaf.append(leaf)
@@ -281,14 +282,25 @@ class _Forest:
         if above == self.blocks[node]:
             return node
         upper = self._node(self.parent[node], self.start[node], above, self.scope[node])
+        self.open[upper] = False
         self.parent[node] = upper
         self.start[node] += above
         self.blocks[node] -= above
         return upper
+
+    def _grown(self, above: int, blocks: int, full: int, scope: int) -> int:
+        """Node of the prompt's own blocks, which follow those that end with `above`: that node itself when nothing else goes on there."""
+        if above != -1 and self.open[above] and self.scope[above] == scope:
+            self.blocks[above] += full - blocks
+            return above
+        if above != -1:
+            self.open[above] = False
+        return self._node(above, blocks, full - blocks, scope)
 
     def _node(self, parent: int, start: int, blocks: int, scope: int) -> int:
         self.parent.append(parent)
         self.start.append(start)
         self.blocks.append(blocks)
         self.scope.append(scope)
+        self.open.append(True)
         return len(self.parent) - 1

@@ -67,22 +67,20 @@ def common(one: list[Token], other: list[Token]) -> int:
     return length
 
 
-def path(compiled: Compiled, node: int) -> list[Token]:
-    """Blocks from the root to the end of a node, named by node and place in it."""
+def path(compiled: Compiled, number: int, size: int, answered: bool = False) -> list[Token]:
+    """The full blocks of a call's prompt (and of its answer), from the root, named by node and index: the rule of `Calls`."""
+    tree, calls = compiled.tree, compiled.calls
+    node, tokens = int(calls.leaf[number]), int(calls.prompt_tokens[number])
+    if answered and calls.answer[number] != -1:
+        node, tokens = int(calls.answer[number]), tokens + int(calls.output_tokens[number]) - 1
+    end = tokens // size
     blocks: list[Token] = []
     while node != -1:
-        blocks = [(node, i) for i in range(compiled.tree.blocks[node])] + blocks
-        assert compiled.tree.start[node] == sum(compiled.tree.blocks[a] for a in ancestors(compiled, node))
-        node = int(compiled.tree.parent[node])
+        assert end <= tree.start[node] + tree.blocks[node], "a node reaches to where the next one begins"
+        blocks = [(node, i) for i in range(tree.start[node], end)] + blocks
+        end, node = min(end, int(tree.start[node])), int(tree.parent[node])
+    assert end == 0, "a path begins with the first block"
     return blocks
-
-
-def ancestors(compiled: Compiled, node: int) -> list[int]:
-    found = []
-    while compiled.tree.parent[node] != -1:
-        node = int(compiled.tree.parent[node])
-        found.append(node)
-    return found
 
 
 @settings(max_examples=400, deadline=None)
@@ -90,19 +88,18 @@ def ancestors(compiled: Compiled, node: int) -> list[int]:
 def test_paths_share_what_the_block_hashes_share(drawn: TrajectorySet, size: int, generated: bool, marker: str) -> None:
     compiled = compile_calls(drawn, block_tokens=size, history="generated" if generated else "recorded", marker=marker)
     oracle = Oracle(drawn, generated, marker)
-    prompts = [path(compiled, int(leaf)) for leaf in compiled.calls.leaf]
-    answers = [int(node) for node in compiled.calls.answer]
+    prompts = [path(compiled, number, size) for number in range(len(compiled.calls.leaf))]
+    lefts = [path(compiled, number, size, answered=True) for number in range(len(compiled.calls.leaf))]
     assert (compiled.tree.blocks >= 1).all()
     number = 0
     for trajectory in drawn.trajectories:
         for index in range(len(trajectory.calls)):
             assert len(prompts[number]) == len(oracle.prompts[number]) // size
-            left = path(compiled, answers[number]) if answers[number] != -1 else prompts[number]
+            left = lefts[number]
             assert len(left) == len(oracle.cached(number)) // size
             assert left[: len(prompts[number])] == prompts[number]
             for earlier in range(number):
-                theirs = path(compiled, answers[earlier]) if answers[earlier] != -1 else prompts[earlier]
-                got, true = common(prompts[number], theirs), oracle.shared_tokens(number, earlier) // size
+                got, true = common(prompts[number], lefts[earlier]), oracle.shared_tokens(number, earlier) // size
                 is_base = index > 0 and earlier == oracle.first[number] + trajectory.base(index)
                 # Siblings of generated history compute the last answer token each (see _Forest): never more than the truth.
                 assert got == true or (generated and not is_base and got < true)
@@ -115,8 +112,7 @@ def test_scope_says_which_plays_share_a_block(drawn: TrajectorySet, size: int, g
     compiled = compile_calls(drawn, block_tokens=size, history="generated" if generated else "recorded", marker=marker)
     oracle = Oracle(drawn, generated, marker)
     for number in range(len(oracle.prompts)):
-        node = int(compiled.calls.answer[number])
-        for block, (owner, _) in enumerate(path(compiled, node if node != -1 else int(compiled.calls.leaf[number]))):
+        for block, (owner, _) in enumerate(path(compiled, number, size, answered=True)):
             chain = oracle.cached(number)[: (block + 1) * size]
             if marker == "front" or any(token[0] == "sampled" for token in chain):
                 expected = SCOPE_PLAY
@@ -158,10 +154,16 @@ def chain(*prompts: tuple[int, int, int], name: str = "t") -> TrajectorySet:
 def test_a_branch_splits_a_node_and_the_lower_part_keeps_its_id() -> None:
     calls = (Call(0, 10, 1), Call(10, 10, 1), Call(6, 6, 1, extends=0))
     compiled = compile_calls(TrajectorySet("branch", "recorded", 0, (Trajectory("t", calls),)), block_tokens=2)
-    assert compiled.calls.leaf.tolist() == [0, 1, 3]
-    assert compiled.tree.parent.tolist() == [2, 0, -1, 2]
-    assert compiled.tree.start.tolist() == [3, 5, 0, 3]
-    assert compiled.tree.blocks.tolist() == [2, 5, 3, 3]
+    assert compiled.calls.leaf.tolist() == [0, 0, 2]
+    assert compiled.tree.parent.tolist() == [1, -1, 1]
+    assert compiled.tree.start.tolist() == [3, 0, 3]
+    assert compiled.tree.blocks.tolist() == [7, 3, 3]
+
+
+def test_a_chain_of_prompts_is_one_node() -> None:
+    compiled = compile_calls(chain((0, 10, 5), (10, 10, 5), (20, 6, 1)), block_tokens=2)
+    assert compiled.calls.leaf.tolist() == [0, 0, 0]
+    assert compiled.tree.blocks.tolist()[0] == 13
 
 
 def test_the_65_token_conversation_of_vllm_leaves_64_and_the_64_token_one_32() -> None:
