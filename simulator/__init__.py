@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from simulator.capacity.comparison import compare
     from simulator.capacity.hold import capacity as find_capacity
-    from simulator.capacity.point import run
+    from simulator.capacity.point import play, run
     from simulator.capacity.scenario import Scenario
     from simulator.capacity.scenario_file import load_scenario
     from simulator.engine.kernel import simulate_kernel
     from simulator.engine.reference import simulate_reference
     from simulator.errors import UserError
     from simulator.hardware.load import load_deployment, load_model, load_system
+    from simulator.report.frames import calls_frame
     from simulator.workload.load import load_trajectories
 
 __all__ = [
     "Scenario",
     "UserError",
+    "calls_frame",
     "compare",
     "find_capacity",
     "load_deployment",
@@ -33,6 +35,7 @@ __all__ = [
     "load_scenario",
     "load_system",
     "load_trajectories",
+    "play",
     "run",
     "simulate_kernel",
     "simulate_reference",
@@ -41,6 +44,7 @@ __all__ = [
 _PLACES = {
     "Scenario": ("simulator.capacity.scenario", "Scenario"),
     "UserError": ("simulator.errors", "UserError"),
+    "calls_frame": ("simulator.report.frames", "calls_frame"),
     "compare": ("simulator.capacity.comparison", "compare"),
     # Not `capacity`: that name is the subpackage's, which importing any part of it would put in the function's place.
     "find_capacity": ("simulator.capacity.hold", "capacity"),
@@ -49,6 +53,7 @@ _PLACES = {
     "load_scenario": ("simulator.capacity.scenario_file", "load_scenario"),
     "load_system": ("simulator.hardware.load", "load_system"),
     "load_trajectories": ("simulator.workload.load", "load_trajectories"),
+    "play": ("simulator.capacity.point", "play"),
     "run": ("simulator.capacity.point", "run"),
     "simulate_kernel": ("simulator.engine.kernel", "simulate_kernel"),
     "simulate_reference": ("simulator.engine.reference", "simulate_reference"),

@@ -7,7 +7,7 @@ from typing import Any
 from simulator.capacity.build import Prepared, load_profiles, prepare
 from simulator.capacity.hold import BASES, answer_all, compile_kernel, in_processes
 from simulator.capacity.metrics import Window
-from simulator.capacity.point import Progress, play
+from simulator.capacity.point import Progress, play_window
 from simulator.capacity.results import Answer, Comparison, Sprint
 from simulator.capacity.scenario import FixedLoad, Phase, Scenario
 
@@ -79,7 +79,7 @@ def _sprint_phase(prepared: Prepared, agents: int, latency_s: float) -> Window:
     Starts spread over the latency at half the concurrency, so that calls in all states are in flight when the window opens.
     """
     phase = Phase(latency_s, latency_s, 1e-6, 0, 4 if agents > 1 else 2, 0, 1e6)
-    return play(replace(prepared, scenario=replace(prepared.scenario, phase=phase)), agents)
+    return play_window(replace(prepared, scenario=replace(prepared.scenario, phase=phase)), agents)
 
 
 def _latency_s(window: Window) -> float:

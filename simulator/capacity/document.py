@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from simulator.catalog import nearest
+from simulator.document import Raw, bare, read, wrap
 from simulator.errors import Mistake, UserError
 
 Place = tuple[str, ...]
@@ -34,44 +35,19 @@ def read_document(path: Path) -> Document:
     UserError
         When the file cannot be read, is no YAML mapping, or has a key twice.
     """
-    file = str(path)
-    try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(Mistake(file, "", "no readable file", "a YAML file in UTF-8", str(getattr(error, "strerror", "") or ""))) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = str(getattr(error, "problem", None) or error).splitlines()[0]
-        raise UserError(Mistake(file, "", problem, "YAML", line=mark.line + 1 if mark else 0)) from error
-    if not isinstance(node, yaml.MappingNode):
-        raise UserError(Mistake(file, "", "no mapping", "a mapping of keys", line=1))
-    lines: dict[Place, int] = {}
     mistakes: list[Mistake] = []
-    data = _values(node, (), file, lines, mistakes)
+    file, top = read(path, "scenarios", mistakes)
     if mistakes:
         raise UserError(mistakes)
-    return Document(file, data, lines)
+    whole = Raw(top, 1)
+    return Document(file, bare(whole), dict(_lines(whole, ())))
 
 
-def _values(node: yaml.Node, place: Place, file: str, lines: dict[Place, int], mistakes: list[Mistake]) -> Any:
-    lines.setdefault(place, node.start_mark.line + 1)
-    if isinstance(node, yaml.MappingNode):
-        found: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key, line = str(key_node.value), key_node.start_mark.line + 1
-            if key in found:
-                hint = f"first on line {lines[(*place, key)]}"
-                mistakes.append(Mistake(file, ".".join((*place, key)), "the same key twice", "each key once", hint, line))
-                continue
-            lines[(*place, key)] = line
-            found[key] = _values(value_node, (*place, key), file, lines, mistakes)
-        return found
-    if isinstance(node, yaml.SequenceNode):
-        return [_values(item, (*place, str(i)), file, lines, mistakes) for i, item in enumerate(node.value)]
-    try:
-        return yaml.SafeLoader("").construct_object(node)
-    except (yaml.YAMLError, ValueError):
-        return str(node.value)
+def _lines(raw: Raw, place: Place) -> Iterator[tuple[Place, int]]:
+    yield place, raw.line
+    inner = raw.value if isinstance(raw.value, dict) else dict(enumerate(raw.value)) if isinstance(raw.value, list) else {}
+    for key, item in inner.items():
+        yield from _lines(item, (*place, str(key)))
 
 
 def with_overrides(document: Document, overrides: Mapping[str, Any]) -> Document:
@@ -79,7 +55,7 @@ def with_overrides(document: Document, overrides: Mapping[str, Any]) -> Document
 
     A path into a profile that is given by name makes it ``{extends: name}`` with that field changed.
     """
-    data = _copied(document.data)
+    data = bare(wrap(document.data))  # a copy
     lines = dict(document.lines)
     for dotted, value in overrides.items():
         keys = dotted.split(".")
@@ -105,12 +81,6 @@ def with_overrides(document: Document, overrides: Mapping[str, Any]) -> Document
         at[keys[-1]] = value
         lines.pop(tuple(keys), None)
     return Document(document.file, data, lines)
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _copied(item) for key, item in value.items()}
-    return [_copied(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from joblib import Parallel, cpu_count, delayed
 
 from simulator.capacity.build import prepare
 from simulator.capacity.limiter import Pressure, find_limiter
-from simulator.capacity.point import Progress, play
+from simulator.capacity.point import Progress, play_window
 from simulator.capacity.results import Answer, PowerBases, Summary
 from simulator.capacity.scenario import Phase, Scenario
 from simulator.capacity.search import is_monotone, knee
@@ -53,7 +53,7 @@ def answer_all(scenarios: Sequence[Scenario], progress: Progress | None = None, 
 def compile_kernel(scenario: Scenario) -> None:
     """Runs the kernel for one simulated second, so that it is compiled, and on disk for other processes, before they all want it."""
     prepared = prepare(scenario, scenario.seeds[0])
-    play(replace(prepared, scenario=replace(scenario, phase=Phase(0.0, 0.0, 1.0, 0, 0, 0, 1.0))), 1)
+    play_window(replace(prepared, scenario=replace(scenario, phase=Phase(0.0, 0.0, 1.0, 0, 0, 0, 1.0))), 1)
 
 
 Task = tuple[Callable[..., Any], tuple[Any, ...]]

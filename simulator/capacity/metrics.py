@@ -132,9 +132,6 @@ def measure(world: World, output: Output) -> Window:
     agent, send, first, last, prompt, cached, out = (
         column[name][sent] for name in ("agent", "send_ps", "first_ps", "last_ps", "prompt_tokens", "cached_tokens", "output_tokens")
     )
-    decoding = (last > first) & (out > 1)
-    speed = np.full(out.size, np.nan)
-    np.divide(out - 1, to_seconds(last - first), out=speed, where=decoding)
     finished_output = int(column["output_tokens"][finished].sum())
     ranks = fleet.workers * fleet.ranks
     return Window(
@@ -146,7 +143,7 @@ def measure(world: World, output: Output) -> Window:
         window_s=max(0.0, to_s(output.end_ps - stop.window_ps)),
         agent=agent,
         ttft_s=to_seconds(first - send),
-        speed_tok_s=speed,
+        speed_tok_s=output_speed_tok_s(first, last, out),
         e2e_speed_tok_s=out / to_seconds(last - send),
         output_tokens=out,
         prompt_tokens=int(prompt.sum()),
@@ -164,6 +161,13 @@ def measure(world: World, output: Output) -> Window:
 def to_seconds(picoseconds: NDArray[np.int64]) -> NDArray[np.float64]:
     """Picoseconds as seconds."""
     return picoseconds.astype(np.float64) / 1e12
+
+
+def output_speed_tok_s(first_ps: NDArray[np.int64], last_ps: NDArray[np.int64], output_tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Output tokens/s of calls after their first token; nan for a call with one output token."""
+    speed = np.full(output_tokens.size, np.nan)
+    np.divide(output_tokens - 1, to_seconds(last_ps - first_ps), out=speed, where=(last_ps > first_ps) & (output_tokens > 1))
+    return speed
 
 
 def pool(windows: Sequence[Window]) -> Window:
@@ -209,7 +213,7 @@ def _series(world: World, output: Output, ranks: int) -> Series:
         decode_batch=level["decode_seq_ns"] / (bin_ns * ranks),
         waiting_calls=level["waiting_ns"] / bin_ns,
         kv_used_share=level["used_block_ns"] / (bin_ns * ranks * fleet.blocks_per_rank),
-        cache_hit=np.divide(level["cached_tokens"], prompts, out=np.zeros_like(prompts), where=prompts > 0),
+        cache_hit=np.divide(level["cached_tokens"], prompts, out=np.full_like(prompts, np.nan), where=prompts > 0),
         accelerator_w=level["energy_uj"] / UJ_PER_J / (bin_s * gpus) + idle * world.power.idle_mw / 1000,
         output_tok_s=level["decode_tokens"] / bin_s,
     )

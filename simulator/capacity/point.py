@@ -8,20 +8,42 @@ from simulator.capacity.metrics import Window, describe, goodput, measure, pool,
 from simulator.capacity.results import PowerBases, Summary
 from simulator.capacity.scenario import Scenario
 from simulator.engine.kernel import simulate_kernel
+from simulator.engine.world import Output
 from simulator.errors import Mistake, UserError
 from simulator.hardware.power import watts_per_gpu
 
 Progress = Callable[[str], None]
 """Called with one line of plain text for every phase played."""
 
+Keep = Callable[[int, Output], None]
+"""Called with a seed and what the engine returned for it."""
 
-def play(prepared: Prepared, agents: int) -> Window:
+
+def play(scenario: Scenario, agents: int | None = None, seed: int | None = None) -> Output:
+    """One phase as the engine tells it: every finished call, from the first agent's start on.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    agents, seed : int, optional
+        The scenario's own count, and its first seed, when left out.
+
+    Raises
+    ------
+    UserError
+        When there is no agent count, or a part of the scenario is bad.
+    """
+    prepared = prepare(scenario, scenario.seeds[0] if seed is None else seed)
+    return simulate_kernel(build_world(prepared, scenario.agents_or(agents)))
+
+
+def play_window(prepared: Prepared, agents: int) -> Window:
     """Plays one phase and measures its steady window."""
     world = build_world(prepared, agents)
     return measure(world, simulate_kernel(world))
 
 
-def run(scenario: Scenario, agents: int | None = None, progress: Progress | None = None) -> Summary:
+def run(scenario: Scenario, agents: int | None = None, progress: Progress | None = None, keep: Keep | None = None) -> Summary:
     """One operating point, pooled over the scenario's seeds.
 
     Parameters
@@ -31,6 +53,8 @@ def run(scenario: Scenario, agents: int | None = None, progress: Progress | None
         The scenario's own count when left out.
     progress : callable, optional
         Told after every seed.
+    keep : callable, optional
+        Given every seed and what the engine returned for it.
 
     Raises
     ------
@@ -41,7 +65,11 @@ def run(scenario: Scenario, agents: int | None = None, progress: Progress | None
     windows = []
     for seed in scenario.seeds:
         prepared = prepare(scenario, seed)
-        windows.append(play(prepared, agents))
+        world = build_world(prepared, agents)
+        output = simulate_kernel(world)
+        windows.append(measure(world, output))
+        if keep:
+            keep(seed, output)
         if progress:
             progress(f"seed {seed}: {agents} agents, {windows[-1].ttft_s.size:,} calls in {windows[-1].window_s:,.0f} s")
     return summarise(prepared, pool(windows), scenario.seeds)

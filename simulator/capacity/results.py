@@ -19,7 +19,10 @@ class PowerBases:
 
 @dataclass(frozen=True)
 class Series:
-    """Levels over time, one value per bin of equal width; all arrays have shape (bins,)."""
+    """Levels over time, one value per bin of equal width; all arrays have shape (bins,).
+
+    ``cache_hit`` is nan in a bin without prompts.
+    """
 
     time_s: NDArray[np.float64]
     decode_batch: NDArray[np.float64]

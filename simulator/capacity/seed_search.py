@@ -6,7 +6,7 @@ import numpy as np
 
 from simulator.capacity.build import Prepared, prepare
 from simulator.capacity.metrics import Window
-from simulator.capacity.point import Progress, play, summarise
+from simulator.capacity.point import Progress, play_window, summarise
 from simulator.capacity.results import Point, Summary
 from simulator.capacity.scenario import Phase, Scenario
 from simulator.capacity.search import Bracket, search, search_near
@@ -47,7 +47,7 @@ class Phases:
 
     def __call__(self, agents: int) -> float:
         """Margin of the SLO with this many agents; 0 for a phase that met its hard end, which does not count."""
-        window = play(self.prepared, agents)
+        window = play_window(self.prepared, agents)
         verdict = self.prepared.slo.evaluate(window.samples)
         held = verdict.held and window.complete
         self.points.append(_point(self.prepared, window, verdict, held, self.scout))

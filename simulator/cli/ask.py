@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from simulator.capacity.results import Comparison
+    from collections.abc import Sequence
+
+    from simulator.capacity.results import Answer, Comparison
     from simulator.capacity.scenario import Scenario
+    from simulator.engine.world import Output
     from simulator.hardware.deployment import Deployment
     from simulator.hardware.model_card import ModelCard
     from simulator.hardware.system import System
@@ -52,16 +55,20 @@ def run(
     from simulator.capacity import summary_json
     from simulator.cli.files import write_text
     from simulator.cli.screen import progress, show_json, show_sheets, tell_first_compile
-    from simulator.report.export import csv_text, flat, series_rows
     from simulator.report.tables import run_sheet
 
     asked = _scenario(scenario, changes)
+    outputs: dict[int, Output] = {}
     with progress() as tell:
         tell_first_compile(tell)
-        summary = play(asked, agents, progress=tell)
+        summary = play(asked, agents, progress=tell, keep=outputs.__setitem__ if csv else None)
     if csv:
-        write_text(csv / "summary.csv", csv_text([flat(summary_json(summary))]))
-        write_text(csv / "series.csv", csv_text(series_rows(summary.series)))
+        from simulator.report.export import csv_text
+        from simulator.report.frames import calls_frame, flat_frame, series_frame
+
+        write_text(csv / "summary.csv", csv_text(flat_frame([summary_json(summary)])))
+        write_text(csv / "series.csv", csv_text(series_frame(summary.series)))
+        write_text(csv / "calls.csv", csv_text(calls_frame(outputs[asked.seeds[0]])))
     if html:
         from simulator.report.html import render_run
 
@@ -79,9 +86,7 @@ def capacity(scenario: ScenarioRef, changes: Changes = None, as_json: AsJson = F
     from simulator.capacity import answer_json
     from simulator.capacity import capacity as seek
     from simulator.capacity.results import Comparison
-    from simulator.cli.files import write_text
     from simulator.cli.screen import progress, show_json, show_sheets, tell_first_compile
-    from simulator.report.export import csv_text, flat, point_rows
     from simulator.report.tables import answers_sheet, power_sheet
 
     asked = _scenario(scenario, changes)
@@ -89,8 +94,7 @@ def capacity(scenario: ScenarioRef, changes: Changes = None, as_json: AsJson = F
         tell_first_compile(tell)
         answer = seek(asked, progress=tell)
     if csv:
-        write_text(csv / "answers.csv", csv_text([flat(answer_json(answer))]))
-        write_text(csv / "points.csv", csv_text(point_rows([answer])))
+        _write_rows(csv, [answer])
     if html:
         command = _command("capacity", scenario, changes, "--html", str(html))
         _write_report(html, Comparison((answer,), (), ()), [asked], _provenance(asked, command))
@@ -108,11 +112,10 @@ def compare(
     out: OutDir = Path("results"),
 ) -> None:
     """Several systems and SLO tiers side by side, with ratios and the sprint tests; writes the report."""
-    from simulator.capacity import answer_json, comparison_json
     from simulator.capacity import compare as seek
+    from simulator.capacity import comparison_json
     from simulator.cli.files import write_text
     from simulator.cli.screen import json_text, progress, say, show_json, show_sheets, tell_first_compile
-    from simulator.report.export import csv_text, flat, point_rows, same_columns
     from simulator.report.tables import answers_sheet, power_sheet, ratio_sheet, sprint_sheet
 
     asked = _scenario(scenario, changes)
@@ -122,8 +125,7 @@ def compare(
         tell("drawing the report")
         document = comparison_json(found)
         write_text(out / "answers.json", json_text(document) + "\n")
-        write_text(out / "answers.csv", csv_text(same_columns([flat(answer_json(a)) for a in found.answers])))
-        write_text(out / "points.csv", csv_text(point_rows(found.answers)))
+        _write_rows(out, found.answers)
         command = _command("compare", scenario, changes, "--out", str(out))
         _write_report(out / "report.html", found, list(asked.cell_scenarios()), _provenance(asked, command))
     if as_json:
@@ -138,6 +140,17 @@ def _scenario(ref: str, changes: list[str] | None) -> Scenario:
     from simulator.capacity.document import parse_overrides
 
     return load_scenario(ref, parse_overrides(changes or []))
+
+
+def _write_rows(folder: Path, answers: Sequence[Answer]) -> None:
+    """Answers, and every phase of their searches, as CSV."""
+    from simulator.capacity import answer_json
+    from simulator.cli.files import write_text
+    from simulator.report.export import csv_text
+    from simulator.report.frames import flat_frame, points_frame
+
+    write_text(folder / "answers.csv", csv_text(flat_frame(map(answer_json, answers))))
+    write_text(folder / "points.csv", csv_text(points_frame(answers)))
 
 
 def _write_report(path: Path, comparison: Comparison, scenarios: list[Scenario], provenance: Provenance) -> None:

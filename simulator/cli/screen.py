@@ -95,9 +95,8 @@ def tell_first_compile(tell: Callable[[str], None]) -> None:
 
     for jitted in [value for value in vars(kernel).values() if hasattr(value, "stats") and hasattr(value, "py_func")]:
         code = jitted.py_func.__code__
-        index = (
-            f"{Path(code.co_filename).stem}.{code.co_name}-{code.co_firstlineno}.py{sys.version_info.major}{sys.version_info.minor}*.nbi"
-        )
+        name = code.co_qualname.replace("<", "").replace(">", "")
+        index = f"{Path(code.co_filename).stem}.{name}-{code.co_firstlineno}.py{sys.version_info.major}{sys.version_info.minor}*.nbi"
         if not any(Path(jitted.stats.cache_path).glob(index)):
             tell("compiling the kernel, once on this machine, under 30 s")
             return

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from simulator.catalog import nearest
+from simulator.document import INLINE, Raw, bare, read, wrap
 from simulator.errors import Mistake, UserError
-from simulator.hardware.document import INLINE, Raw, bare, read, wrap
 from simulator.hardware.quality import QUALITIES, Field, worst_quality
 
 PLAIN_KEYS = ("name", "title", "extends", "notes")
@@ -158,9 +158,9 @@ def _text(raw: Mapping[str, Raw], key: str, file: str, mistakes: list[Mistake]) 
 def _notes(raw: Mapping[str, Raw], file: str, mistakes: list[Mistake]) -> tuple[str, ...]:
     if "notes" not in raw:
         return ()
-    notes = raw["notes"].value
+    notes = bare(raw["notes"])
     if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
-        mistakes.append(Mistake(file, "notes", repr(bare(raw["notes"])), "a list of sentences", line=raw["notes"].line))
+        mistakes.append(Mistake(file, "notes", repr(notes), "a list of sentences", line=raw["notes"].line))
         return ()
     return tuple(notes)
 
@@ -172,7 +172,7 @@ def _fields(raw: Mapping[str, Raw], schema: Schema, file: str, mistakes: list[Mi
             mistakes.append(Mistake(file, key, "an unknown key", "", nearest(key, [*schema, *PLAIN_KEYS]), item.line))
         elif bare_allowed and not isinstance(item.value, dict):
             if _check_value(key, item, schema[key], file, mistakes):
-                fields[key] = Field(key, item.value, schema[key].unit, "given in the scenario", "assumed", "", file, item.line)
+                fields[key] = Field(key, bare(item), schema[key].unit, "given in the scenario", "assumed", "", file, item.line)
         elif (field := _field(key, item, schema[key], file, mistakes)) is not None:
             fields[key] = field
     return fields
@@ -180,7 +180,7 @@ def _fields(raw: Mapping[str, Raw], schema: Schema, file: str, mistakes: list[Mi
 
 def _field(key: str, item: Raw, spec: Spec, file: str, mistakes: list[Mistake]) -> Field | None:
     if not isinstance(item.value, dict):
-        mistakes.append(Mistake(file, key, repr(item.value), "{value, unit, source, quality}", f"unit is {spec.unit}", item.line))
+        mistakes.append(Mistake(file, key, repr(bare(item)), "{value, unit, source, quality}", f"unit is {spec.unit}", item.line))
         return None
     parts: dict[str, Raw] = item.value
     before = len(mistakes)
@@ -198,7 +198,7 @@ def _field(key: str, item: Raw, spec: Spec, file: str, mistakes: list[Mistake]) 
             _check_word(f"{key}.{part}", parts[part], part, spec, file, mistakes)
     if len(mistakes) > before:
         return None
-    value = tuple(parts["value"].value) if spec.kind == "numbers" else parts["value"].value
+    value = tuple(bare(parts["value"])) if spec.kind == "numbers" else parts["value"].value
     note = str(parts["note"].value) if "note" in parts else ""
     return Field(key, value, spec.unit, str(parts["source"].value), str(parts["quality"].value), note, file, item.line)
 
@@ -214,19 +214,19 @@ def _check_word(name: str, raw: Raw, part: str, spec: Spec, file: str, mistakes:
 
 
 def _check_value(key: str, raw: Raw, spec: Spec, file: str, mistakes: list[Mistake]) -> bool:
-    value, problem, hint = raw.value, False, ""
+    value, problem, hint = bare(raw), False, ""
     if spec.kind == "switch":
         problem = not isinstance(value, bool)
     elif spec.kind == "word":
         problem = not isinstance(value, str) or bool(spec.choices and value not in spec.choices)
         hint = nearest(str(value), list(spec.choices)) if problem else ""
     elif spec.kind == "numbers":
-        problem = not isinstance(value, list | tuple) or not value or not all(_in_range(item, spec) for item in value)
+        problem = not isinstance(value, list) or not value or not all(_in_range(item, spec) for item in value)
     else:
         problem = not _in_range(value, spec)
         hint = _number_hint(value)
     if problem:
-        mistakes.append(Mistake(file, f"{key}.value", repr(bare(raw)), spec.allowed, hint, raw.line))
+        mistakes.append(Mistake(file, f"{key}.value", repr(value), spec.allowed, hint, raw.line))
     return not problem
 
 

@@ -1,77 +1,31 @@
-"""Rows for CSV: answers, search points and series. Inputs are `simulator.capacity.results` or their JSON mappings."""
+"""CSV that is safe to open in a spreadsheet and the same to the byte every time. Inputs are the frames of `simulator.report.frames`."""
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from __future__ import annotations
 
-from simulator.capacity.results import Answer, Series
-from simulator.report.phrases import plain, tier
+from typing import TYPE_CHECKING, Any
+
+from simulator.report.phrases import plain
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def csv_text(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Rows as CSV with a header of the first row's keys; a cell that a spreadsheet would run as a formula starts with an apostrophe."""
-    rows = list(rows)
-    text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, [_cell(key) for key in rows[0]], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({_cell(key): _cell(value) for key, value in row.items()} for row in rows)
-    return text.getvalue()
+def csv_text(frame: pd.DataFrame) -> str:
+    """A frame as CSV with a header; a cell that a spreadsheet would run as a formula starts with an apostrophe.
+
+    Numbers are written in their shortest exact form, truth as 0 and 1, and what is missing as an empty cell.
+    """
+    cells = frame.copy()
+    for name in frame.select_dtypes(exclude="number"):
+        cells[name] = frame[name].map(_cell)
+    return cells.rename(columns=_cell).to_csv(index=False, lineterminator="\n") if len(frame.columns) else ""
 
 
 def _cell(value: Any) -> Any:
-    """Numbers as they are, empty for what is missing; text without control characters and without a formula."""
+    """Numbers as they are, truth as 0 and 1, empty for what is missing; text without control characters and without a formula."""
     if value is None or (isinstance(value, float) and value != value):
         return ""
-    if isinstance(value, bool | int | float):
-        return value
+    if isinstance(value, int | float):
+        return int(value) if isinstance(value, bool) else value
     text = plain(value)
     return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@") and text.strip() else text
-
-
-def flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as one row: ``{"slo": {"ttft_s": 5}}`` becomes ``{"slo_ttft_s": 5}``; lists are joined by blanks."""
-    row: dict[str, Any] = {}
-    for key, value in mapping.items():
-        if isinstance(value, Mapping):
-            row |= flat(value, f"{prefix}{key}_")
-        elif isinstance(value, list | tuple):
-            row[prefix + key] = " ".join(map(str, value))
-        else:
-            row[prefix + key] = value
-    return row
-
-
-def same_columns(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows with all keys of any row, in the order in which they first come."""
-    keys = dict.fromkeys(key for row in rows for key in row)
-    return [{key: row.get(key) for key in keys} for row in rows]
-
-
-def point_rows(answers: Iterable[Answer]) -> list[dict[str, Any]]:
-    """One row for each phase of each search."""
-    return [
-        {
-            "system": answer.system,
-            "deployment": answer.deployment,
-            "slo": tier(answer.slo),
-            "agents": point.agents,
-            "seed": point.seed,
-            "held": int(point.held),
-            "speed_tok_s": point.speed_tok_s,
-            "ttft_s": point.ttft_s,
-            "calls": point.calls,
-            "output_tok_s": point.output_tok_s,
-            "scout": int(point.scout),
-        }
-        for answer in answers
-        for point in answer.points
-    ]
-
-
-def series_rows(series: Series) -> list[dict[str, float]]:
-    """One row for each bin of an operating point's levels over time."""
-    names = ("time_s", "decode_batch", "waiting_calls", "kv_used_share", "cache_hit", "accelerator_w", "output_tok_s")
-    columns = [getattr(series, name).tolist() for name in names]
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]

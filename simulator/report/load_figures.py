@@ -42,9 +42,7 @@ def over_time(summaries: Sequence[Summary], colour: dict[str, str], name: str, w
 def _time_column(panels: Sequence[Axes], summary: Summary, colour: str, first: bool) -> None:
     series = summary.series
     minutes = _stretched(series.time_s) / 60
-    # a bin without prompts has no hit rate; it is stored as 0 and would draw as a dip
-    hit = np.where(series.cache_hit > 0, series.cache_hit, np.nan)
-    levels = (series.decode_batch, series.waiting_calls, 100 * hit, series.accelerator_w)
+    levels = (series.decode_batch, series.waiting_calls, 100 * series.cache_hit, series.accelerator_w)
     labels = ("decoding calls\nper rank", "waiting calls\nin all", "share (%)", "W per GPU")
     for axes, level, label in zip(panels, levels, labels, strict=True):
         axes.plot(minutes, _stretched(level), color=colour, linewidth=1.4)

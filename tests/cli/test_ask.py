@@ -72,7 +72,10 @@ def test_run_writes_its_report_and_rows(command: Command, tiny: str, tmp_path: P
     (row,) = rows_of(tmp_path / "summary.csv")
     assert row["agents"] == "3"
     assert rows_of(tmp_path / "series.csv")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "series.csv", "summary.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["calls.csv", "deep", "series.csv", "summary.csv"]
+    calls = rows_of(tmp_path / "calls.csv")
+    assert len(calls) >= int(row["requests"])
+    assert {call["agent"] for call in calls} == {"0", "1", "2"}
 
 
 def test_capacity_answers_in_json_with_every_basis(command: Command, tiny: str, tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ def test_first_compile_is_told_until_the_cache_has_it(monkeypatch: pytest.Monkey
     tell_first_compile(told.append)
     assert len(told) == 1
     code, version = advance.__code__, sys.version_info
-    (tmp_path / f"test_screen.advance-{code.co_firstlineno}.py{version.major}{version.minor}.nbi").touch()
+    name = f"{test_first_compile_is_told_until_the_cache_has_it.__name__}.locals.advance"  # as Numba writes a closure's
+    (tmp_path / f"test_screen.{name}-{code.co_firstlineno}.py{version.major}{version.minor}.nbi").touch()
     tell_first_compile(told.append)
     assert len(told) == 1
 

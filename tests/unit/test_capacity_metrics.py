@@ -161,5 +161,6 @@ def test_series_are_levels() -> None:
     assert series.time_s.tolist() == [0.5, 1.5]
     assert series.decode_batch.tolist() == [2.0, 0.0]
     assert series.kv_used_share.tolist() == [0.5, 0.0]
-    assert series.cache_hit.tolist() == [0.75, 0.0]
+    assert series.cache_hit[0] == 0.75
+    assert np.isnan(series.cache_hit[1])
     assert series.accelerator_w.tolist() == [100 + 50, 100]

@@ -9,11 +9,12 @@ import pytest
 from simulator.capacity.answers_json import answer_json, comparison_json, rounded, summary_json
 from simulator.capacity.comparison import best_sprints, compare, ratios, tier_name
 from simulator.capacity.hold import BASES, answer, capacity
-from simulator.capacity.point import run
+from simulator.capacity.point import play, run
 from simulator.capacity.results import Answer, Sprint
 from simulator.capacity.scenario import Scenario
 from simulator.capacity.scenario_file import load_scenario
 from simulator.capacity.seed_search import search_seed
+from simulator.engine.world import Output
 from simulator.errors import UserError
 
 SHORT = {"ramp_s": 10, "warmup_s": 10, "min_window_s": 120, "min_trajectories": 0, "min_agent_trajectories": 0}
@@ -50,6 +51,15 @@ def test_one_point(capsys: pytest.CaptureFixture[str]) -> None:
     assert summary.ttft_s["p50"] <= summary.ttft_s["p90"] <= summary.ttft_s["p95"]
     assert 0 < summary.goodput_agents <= 3
     assert len(summary.ttft_samples_s) == summary.requests
+
+
+def test_a_run_keeps_what_play_returns() -> None:
+    kept: dict[int, Output] = {}
+    summary = run(asked(), agents=3, keep=kept.__setitem__)
+    assert list(kept) == [1, 2]
+    assert kept[2].calls.tolist() == play(asked(), agents=3, seed=2).calls.tolist() != kept[1].calls.tolist()
+    assert kept[1].calls.tolist() == play(asked(agents=3)).calls.tolist()
+    assert sum(len(output.calls) for output in kept.values()) > summary.requests
 
 
 def test_the_answer_is_consistent(found: Answer) -> None:
@@ -146,6 +156,7 @@ def test_each_sprint_takes_the_best_deployment() -> None:
     fast = Sprint("s", "fast", 0.1, 200.0, 50.0, 5.0, 4, "fast")
     wide = Sprint("s", "wide", 0.2, 100.0, 900.0, 90.0, 64, "wide")
     assert best_sprints([fast, wide]) == (Sprint("s", "wide", 0.1, 200.0, 900.0, 90.0, 64, "fast"),)
+    assert str(fast) == "fast: one completion 200 tok/s, peak 50 tok/s"
 
 
 def test_ratios_are_within_a_tier_and_against_its_first(found: Answer) -> None:

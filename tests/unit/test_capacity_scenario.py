@@ -119,6 +119,16 @@ def test_files_that_are_no_scenario(tmp_path: Path, text: str, line: int, words:
     assert caught.value.mistakes[0].line == line
 
 
+def test_items_of_a_list_keep_their_lines(tmp_path: Path) -> None:
+    text = "workload: {kind: fixed, isl: 10, osl: 10}\nslo: {e2e_speed_tok_s: 9}\ncells:\n  - deployment: a\n  - system: b\n"
+    with pytest.raises(UserError) as caught:
+        load_scenario(written(tmp_path, text))
+    assert [(m.line, m.field) for m in caught.value.mistakes] == [(5, "cells.1.deployment")]
+    with pytest.raises(UserError) as caught:
+        load_scenario(written(tmp_path, text + "    system: c\n"))
+    assert [(m.line, m.field) for m in caught.value.mistakes] == [(6, "cells.1.system")]
+
+
 def test_missing_file_and_unknown_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no readable file"):
         load_scenario(tmp_path / "none.yaml")

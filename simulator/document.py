@@ -16,7 +16,7 @@ INLINE = "inline"
 
 @dataclass(frozen=True)
 class Raw:
-    """A YAML value with its line; a mapping's value is a dict of `Raw`."""
+    """A YAML value with its line; a mapping's value is a dict of `Raw`, a list's a list of them."""
 
     value: Any
     line: int
@@ -67,7 +67,7 @@ def _plain(node: yaml.Node, file: str, place: str, mistakes: list[Mistake]) -> R
             out[key] = replace(_plain(value_node, file, f"{place}{key}.", mistakes), line=key_node.start_mark.line + 1)
         return Raw(out, line)
     if isinstance(node, yaml.SequenceNode):
-        return Raw([_plain(item, file, place, mistakes).value for item in node.value], line)
+        return Raw([_plain(item, file, f"{place}{i}.", mistakes) for i, item in enumerate(node.value)], line)
     constructor = yaml.SafeLoader("")
     try:
         return Raw(constructor.construct_object(node, deep=True), line)
@@ -79,11 +79,11 @@ def wrap(value: Any) -> Raw:
     """Python values as a document without lines (all 0)."""
     if isinstance(value, Mapping):
         return Raw({str(key): wrap(item) for key, item in value.items()}, 0)
-    return Raw(value, 0)
+    return Raw([wrap(item) for item in value] if isinstance(value, list | tuple) else value, 0)
 
 
 def bare(raw: Raw) -> Any:
     """The Python values again."""
     if isinstance(raw.value, dict):
         return {key: bare(item) for key, item in raw.value.items()}
-    return raw.value
+    return [bare(item) for item in raw.value] if isinstance(raw.value, list) else raw.value

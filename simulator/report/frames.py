@@ -1,0 +1,69 @@
+"""Tables for analysis, as pandas frames: calls, phases of a search, levels over time, flat answers. Inputs are outputs and answers."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from simulator.capacity.metrics import output_speed_tok_s, to_seconds
+from simulator.capacity.results import Answer, Series
+from simulator.engine.world import CALL_COLUMNS, Output
+from simulator.report.phrases import tier
+
+__all__ = ["calls_frame", "flat_frame", "points_frame", "series_frame"]
+
+
+def calls_frame(output: Output) -> pd.DataFrame:
+    """One row for each finished call, in the order of finishing.
+
+    Parameters
+    ----------
+    output : Output
+        As `simulator.play` or an engine returns it: the ramp's calls are in it too.
+
+    Returns
+    -------
+    DataFrame
+        The engine's columns with times in seconds (``send_s admit_s first_s last_s``), and ``ttft_s``, ``queue_s`` (first admission
+        less send) and ``output_speed_tok_s``, which is nan for a call with one output token.
+    """
+    column = {name: output.calls[:, i] for i, name in enumerate(CALL_COLUMNS)}
+    frame = pd.DataFrame(
+        {name.replace("_ps", "_s"): to_seconds(values) if name.endswith("_ps") else values for name, values in column.items()}
+    )
+    frame["ttft_s"] = to_seconds(column["first_ps"] - column["send_ps"])
+    frame["queue_s"] = to_seconds(column["admit_ps"] - column["send_ps"])
+    frame["output_speed_tok_s"] = output_speed_tok_s(column["first_ps"], column["last_ps"], column["output_tokens"])
+    return frame
+
+
+def points_frame(answers: Iterable[Answer]) -> pd.DataFrame:
+    """One row for each phase of each search."""
+    return pd.DataFrame(
+        [
+            {"system": answer.system, "deployment": answer.deployment, "slo": tier(answer.slo), **asdict(point)}
+            for answer in answers
+            for point in answer.points
+        ]
+    )
+
+
+def series_frame(series: Series) -> pd.DataFrame:
+    """One row for each bin of an operating point's levels over time."""
+    return pd.DataFrame(vars(series))
+
+
+def flat_frame(documents: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row for each JSON mapping, with the columns of all; ``{"slo": {"ttft_s": 5}}`` becomes ``slo_ttft_s``, lists become words."""
+    return pd.DataFrame([_flat(document, "") for document in documents], dtype=object)
+
+
+def _flat(mapping: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            row |= _flat(value, f"{prefix}{key}_")
+        else:
+            row[prefix + key] = " ".join(map(str, value)) if isinstance(value, list | tuple) else value
+    return row
