@@ -128,6 +128,8 @@ class Scenario:
     search: Resolution = Resolution()
     scout_s: float = 100.0
     cells: tuple[Cell, ...] = ()
+    notes: str = ""
+    """What a reader of the answer must know beside it."""
 
     def agents_or(self, agents: int | None) -> int:
         """The given agent count, else the scenario's, else the concurrency of a fixed load."""

@@ -81,6 +81,7 @@ def _scenario(top: Section, stem: str) -> Scenario:
         search=_search(top),
         scout_s=_scout_s(top),
         cells=cells,
+        notes=top.word("notes", default=""),
     )
 
 

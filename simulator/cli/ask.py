@@ -186,7 +186,7 @@ def _provenance(scenario: Scenario, command: str) -> Provenance:
     from simulator.cli.version import version
     from simulator.report.html import Provenance
 
-    return Provenance(version(), scenario.name, command, scenario.seeds, _load(scenario))
+    return Provenance(version(), scenario.name, command, scenario.seeds, _load(scenario), scenario.notes)
 
 
 def _load(scenario: Scenario) -> str:

@@ -35,6 +35,8 @@ class Provenance:
     command: str
     seeds: tuple[int, ...]
     workload: str = ""
+    notes: str = ""
+    """What a reader of the answer must know beside it, in the scenario's words."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from simulator.report.canvas import BLOCKED, SYSTEMS, TERMS, VARIABLES
 from simulator.report.grounds import Footing, footing, written
 from simulator.report.html import DARK, Provenance, render, render_run
 
-PROVENANCE = Provenance("0.1.0", "compare", "agentwatt compare", (1, 2, 3), "trajectories agentperf_like")
+PROVENANCE = Provenance("0.1.0", "compare", "agentwatt compare", (1, 2, 3), "trajectories agentperf_like", "One pool <of> workers.")
 
 
 def profile(**changes: object) -> SimpleNamespace:
@@ -103,6 +103,10 @@ def test_curve_that_is_not_monotone_is_told() -> None:
     assert "not monotone" in render(crooked, [], PROVENANCE)
 
 
+def test_notes_of_the_scenario_stand_under_the_headline(page: str) -> None:
+    assert page.index("<h1>") < page.index("One pool &lt;of&gt; workers.") < page.index("</header>")
+
+
 def test_titles_replace_names() -> None:
     text = render(comparison(), [], PROVENANCE, {"HGX H200": "NVIDIA HGX H200 (8 GPUs)"})
     assert "NVIDIA HGX H200 (8 GPUs)" in text
@@ -115,7 +119,7 @@ def test_hostile_text_is_escaped_everywhere() -> None:
     hostile = replace(one, system=evil, quality=evil, sentence=evil, interval_kind=evil, limiter=evil, held=point, broken=point)
     field = SimpleNamespace(name=evil, value=evil, unit=evil, source=evil, quality="assumed", note=evil)
     ground = footing("System", profile(name=evil, title=evil, notes=(evil,), fields={"x": field}))  # type: ignore[arg-type]
-    page = render(replace(comparison(), answers=(hostile,)), [ground], Provenance(evil, evil, evil, (1,), evil))
+    page = render(replace(comparison(), answers=(hostile,)), [ground], Provenance(evil, evil, evil, (1,), evil, evil))
     assert "<script" not in page
     assert "49" not in re.findall(r"\{\{.*?\}\}|x&#39;\)&lt;/script&gt;&#34;&#39;&amp;(\d+)", page)
     Tags(page)
