@@ -49,7 +49,7 @@ def _beside(document: Document) -> Document:
 
     def placed(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: placed(item) for key, item in value.items()}
+            return {key: item if key == "notes" else placed(item) for key, item in value.items()}
         if isinstance(value, list):
             return [placed(item) for item in value]
         is_path = isinstance(value, str) and ("/" in value or value.endswith((".yaml", ".yml", ".jsonl", ".gz", ".xz")))

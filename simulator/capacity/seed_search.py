@@ -12,6 +12,8 @@ from simulator.capacity.scenario import Phase, Scenario
 from simulator.capacity.search import Bracket, search, search_near
 from simulator.capacity.slo import E2E_SPEED, SLO, SPEED, TTFT, Verdict
 
+BEYOND = 1.25
+"""How far beyond the first broken count the first seed looks once more, to see whether the SLO holds again there."""
 SCOUT_SHARE = 0.04
 """Scouts need not find the edge more finely than their short windows tell it."""
 
@@ -84,11 +86,13 @@ def search_seed(scenario: Scenario, seed: int, guess: int | None = None, progres
 
     Without a guess, and unless ``scout_s`` is 0, short phases go through the protocol first; full phases then start from what they found.
     """
-    prepared = prepare(scenario, seed)
+    prepared, first = prepare(scenario, seed), guess is None
     phases, scouts = Phases(prepared, progress), Phases(scouting(prepared), progress, scout=True)
     if guess is None and scenario.scout_s:
         guess = search(scouts, replace(scenario.search, share=max(SCOUT_SHARE, scenario.search.share))).held
     bracket = search(phases, scenario.search) if guess is None else search_near(phases, guess, scenario.search)
+    if first and 0 < bracket.broken < scenario.search.ceiling:
+        phases(min(round(BEYOND * bracket.broken) + 1, scenario.search.ceiling))
     held, broken = phases.windows.get(bracket.held), phases.windows.get(bracket.broken)
     return SeedAnswer(
         seed=seed,

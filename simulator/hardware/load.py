@@ -121,7 +121,7 @@ def _kv_pool(profile: Profile, system: System, model: ModelCard) -> tuple[str, i
         used = f"; {share:.0%} of that is used" if share < 1 else ""
         return "computed", computed, fixed, f"KV pool: {arithmetic}{used}."
     measured = profile["kv_pool_tokens"] // ranks // block_tokens
-    return "measured", measured, 0, f"KV pool: {measured * block_tokens:,} tokens per rank are used, as measured; {arithmetic}."
+    return "measured", measured, 0, f"KV pool: {measured * block_tokens:,} tokens per rank are used, as the profile gives it; {arithmetic}."
 
 
 def _layout_mistakes(profile: Profile, system: System, model: ModelCard) -> list[Mistake]:

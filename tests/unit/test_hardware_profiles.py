@@ -213,7 +213,7 @@ def test_kv_pools():
     assert rack.blocks_per_rank * rack.block_tokens * 5511.4 == pytest.approx(free * 0.41, rel=0.002)
     node = load_deployment("hgx_h200_v4pro_20tps")
     assert (node.pool, node.fixed_blocks, node.blocks_per_rank * node.block_tokens) == ("measured", 0, 15 * (8192 + 1024))
-    assert "138,240 tokens per rank are used, as measured; memory arithmetic gives 3,8" in node.notes[-1]
+    assert "138,240 tokens per rank are used, as the profile gives it; memory arithmetic gives 3,8" in node.notes[-1]
     b200 = load_deployment("hgx_b200_v4pro_20tps")
     assert b200.blocks_per_rank == 21_965_416 // 8 // 64
 
