@@ -55,15 +55,24 @@ def answer_json(answer: Answer) -> dict[str, Any]:
 
 
 def summary_json(summary: Summary) -> dict[str, Any]:
-    """One operating point of `run`."""
+    """One operating point of `run`: the keys of an answer, then what only a point has.
+
+    ``agents_held`` is the point's own count when it meets the SLO and 0 when not; `capacity` searches for the largest.
+    """
+    held = summary.agents if summary.held else 0
     return dict(
         rounded(
             {
                 "system": summary.system,
                 "model": summary.model,
                 "deployment": summary.deployment,
+                "slo": summary.slo,
                 "agents": summary.agents,
+                "agents_held": held,
+                "interval": (held, held),
                 "gpus": summary.gpus,
+                "agents_per_gpu": summary.agents / summary.gpus,
+                "agents_per_mw": _bases(summary.agents_per_mw),
                 "ttft_s": {key: summary.ttft_s[key] for key in ("mean", "p50", "p90", "p95")},
                 "output_speed_tok_s": {key: summary.output_speed_tok_s[key] for key in ("p25", "p50", "mean")},
                 "tpot_s": {key: summary.tpot_s[key] for key in ("mean", "p50", "p90")},
@@ -77,6 +86,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
                 "cache_hit": summary.cache_hit,
                 "cache_hit_possible": summary.cache_hit_possible,
                 "limiter": summary.limiter,
+                "binding": summary.binding,
                 "quality": summary.quality,
                 "seeds": summary.seeds,
                 "window_s": summary.window_s,

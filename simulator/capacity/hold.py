@@ -1,7 +1,7 @@
 """How many agents a deployment holds: the search for each seed, and the answer from all of them. Inputs come from scenarios."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from statistics import median_low
 from typing import Any
 
@@ -15,7 +15,6 @@ from simulator.capacity.scenario import Phase, Scenario
 from simulator.capacity.search import is_monotone, knee
 from simulator.capacity.seed_search import SeedAnswer, search_seed
 from simulator.capacity.slo import E2E_SPEED, SPEED, TTFT
-from simulator.units import W_PER_MW
 
 BASES = ("accelerator", "tdp", "nameplate", "facility")
 INTERVAL_KIND = "smallest and largest answer of the seeds"
@@ -119,8 +118,7 @@ def _agents_per_mw(found: SeedAnswer) -> dict[str, float]:
     """Agents per MW on each power basis; zeros when not one agent holds."""
     if found.held is None:
         return dict.fromkeys(BASES, 0.0)
-    watts = found.held.watts_per_gpu
-    return {basis: found.bracket.held / (found.gpus * getattr(watts, basis)) * W_PER_MW for basis in BASES}
+    return asdict(found.held.agents_per_mw)
 
 
 def _what_limits(found: SeedAnswer) -> tuple[str, str]:

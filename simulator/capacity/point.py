@@ -87,6 +87,7 @@ def summarise(prepared: Prepared, window: Window, seeds: Sequence[int]) -> Summa
         hint = "raise phase.max_s or phase.min_window_s, or lower agents"
         raise UserError(Mistake(prepared.scenario.name, "phase", f"no call finished in a window of {window.window_s:g} s", hint=hint))
     seconds = window.window_s
+    verdict = prepared.slo.evaluate(window.samples)
     goodput_agents, goodput_tok_s = goodput(window, prepared.slo)
     cache_hit = window.cached_tokens / window.prompt_tokens
     step_shares, blocked_shares = window.step_shares, window.blocked_shares
@@ -125,6 +126,9 @@ def summarise(prepared: Prepared, window: Window, seeds: Sequence[int]) -> Summa
         series=window.series,
         ttft_samples_s=thinned(window.ttft_s),
         speed_samples_tok_s=thinned(window.speed_tok_s),
+        slo=prepared.slo.as_dict(),
+        held=verdict.held and window.complete,
+        binding=verdict.binding,
     )
 
 

@@ -1,10 +1,12 @@
 """The answers: frozen values that the report prints and `--json` writes. Inputs come from engine outputs and an SLO."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from simulator.units import W_PER_MW
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,17 @@ class Summary:
     ttft_samples_s: NDArray[np.float64] = field(repr=False)
     """Every call's TTFT, pooled (at most 20,000, evenly thinned)."""
     speed_samples_tok_s: NDArray[np.float64] = field(repr=False)
+    slo: dict[str, Any] = field(default_factory=dict)
+    held: bool = False
+    """Whether the pooled calls meet the SLO, in a phase that counts."""
+    binding: str = ""
+    """Clause of the SLO with the least margin."""
+
+    @property
+    def agents_per_mw(self) -> PowerBases:
+        """This point's agents over its power, whether or not they are held."""
+        watts = {name: self.gpus * value for name, value in asdict(self.watts_per_gpu).items()}
+        return PowerBases(**{name: self.agents / value * W_PER_MW for name, value in watts.items()})
 
 
 @dataclass(frozen=True)

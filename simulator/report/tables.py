@@ -142,6 +142,7 @@ def run_sheet(summary: Summary) -> Sheet:
 
     rows = (
         ("agents, GPUs", f"{s.agents:,} on {s.gpus}"),
+        ("SLO", f"{tier(s.slo)}: {'held' if s.held else 'broken'}, least margin in {words(s.binding)}" if s.slo else "none"),
         (
             "steady window",
             f"{number(s.window_s)} s, {s.requests:,} calls, {s.trajectories:,} trajectories, seeds {', '.join(map(str, s.seeds))}",

@@ -177,6 +177,11 @@ def test_json_keys_of_the_issue(found: Answer) -> None:
     assert found.held is not None
     keys = {"ttft_s", "output_speed_tok_s", "tpot_s", "output_tok_s", "logical_tok_s", "requests", "preemptions", "energy_j"}
     assert keys <= set(summary_json(found.held))
+    point = summary_json(found.held)
+    assert set(list(answer_json(found))[:15]) <= set(point), "a point has every key of an answer"
+    assert point["agents_held"] == point["agents"] == found.agents_held
+    assert found.broken is not None
+    assert summary_json(found.broken)["agents_held"] == 0
 
 
 def test_rounding() -> None:
