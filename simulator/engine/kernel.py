@@ -533,9 +533,12 @@ def hold_prefix(world, state, rank, lane, hit):
     at, slot, i = 0, -1, 0
     while at < hit:
         node, end = state.path[lane, i], min(hit, path_end(world, state, lane, i))
-        slot = find_slot(world, state, rank, lane, slot, node, at)
+        above = slot
+        slot = find_slot(world, state, rank, lane, above, node, at)
         if slots[slot, S_BLOCKS] > end - at:
             slot = split(state, rank, slot, end - at)
+        if slots[slot, S_KEY] >= 0:  # the slot above does not list it, so it may have grown past it and been split since
+            slots[slot, S_PARENT] = above
         if slots[slot, S_REFS] == 0:
             from_idle(state, rank, slot)
         slots[slot, S_REFS] += 1

@@ -429,9 +429,10 @@ class Simulation:
     def keys(self, agent: int, play: int, number: int) -> list[Hashable]:
         """Names of the blocks that a call fills: equal names mean equal content, and equal content before it."""
         calls, tree = self.world.calls, self.world.tree
-        tokens = int(calls.prompt_tokens[number] + calls.output_tokens[number]) - 1
-        node = int(calls.answer[number] if calls.answer[number] >= 0 else calls.leaf[number])
-        end = tokens // self.world.fleet.block_tokens if calls.answer[number] >= 0 else self.prompt_blocks(number)
+        node, tokens = int(calls.leaf[number]), int(calls.prompt_tokens[number])
+        if calls.answer[number] >= 0:
+            node, tokens = int(calls.answer[number]), tokens + int(calls.output_tokens[number]) - 1
+        end = tokens // self.world.fleet.block_tokens
         names: list[Hashable] = []
         while node >= 0:
             shared = tree.scope[node] in (SCOPE_TRAJECTORY, SCOPE_ALL)
@@ -440,10 +441,6 @@ class Simulation:
             end = min(end, int(tree.start[node]))
             node = int(tree.parent[node])
         return names
-
-    def prompt_blocks(self, number: int) -> int:
-        """Full blocks of a call's prompt."""
-        return int(self.world.calls.prompt_tokens[number]) // self.world.fleet.block_tokens
 
     def worker(self, worker: int) -> Process:
         """Step as long as there is work: schedule all ranks, let the time pass, collect the tokens."""
