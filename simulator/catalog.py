@@ -8,6 +8,7 @@ from simulator.errors import Mistake, UserError
 FOLDERS = {
     "systems": "hardware_profiles/systems",
     "models": "hardware_profiles/models",
+    "engines": "hardware_profiles/engines",
     "deployments": "hardware_profiles/deployments",
     "trajectories": "trajectories",
     "scenarios": "scenarios",

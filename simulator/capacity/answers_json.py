@@ -21,7 +21,7 @@ def rounded(value: Any) -> Any:
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:
-    """One answer of `capacity` or `compare`."""
+    """One answer of `capacity` or `compare`; pools, stages and calls in flight are those of the held point, null when nothing holds."""
     return dict(
         rounded(
             {
@@ -49,6 +49,9 @@ def answer_json(answer: Answer) -> dict[str, Any]:
                 "knee_reached": answer.knee_reached,
                 "monotone": answer.monotone,
                 "sentence": answer.sentence,
+                "engine": answer.engine,
+                "binding_pool": answer.binding_pool,
+                **_inside(answer.held),
             }
         )
     )
@@ -100,9 +103,27 @@ def summary_json(summary: Summary) -> dict[str, Any]:
                 "blocked_shares": summary.blocked_shares,
                 "cut_trajectories": summary.cut_trajectories,
                 "notes": summary.notes,
+                "engine": summary.engine,
+                "binding_pool": summary.binding_pool,
+                "why": summary.why,
+                "host_hit": summary.host_hit,
+                **_inside(summary),
             }
         )
     )
+
+
+def _inside(point: Summary | None) -> dict[str, Any]:
+    """What an operating point shows of its pools and of the stages of its calls."""
+    if point is None:
+        return dict.fromkeys(("calls_in_flight", "stages_s", "ttft_stages_s", "speed_stages_s", "pools"))
+    return {
+        "calls_in_flight": point.calls_in_flight,
+        "stages_s": point.stages_s,
+        "ttft_stages_s": point.ttft_stages_s,
+        "speed_stages_s": point.speed_stages_s,
+        "pools": [{key: value for key, value in vars(pool).items() if key != "series"} for pool in point.pools],
+    }
 
 
 def sprint_json(sprint: Sprint) -> dict[str, Any]:

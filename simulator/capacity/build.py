@@ -2,23 +2,23 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from simulator.capacity.context import context_limit, tightened
+from simulator.capacity.fleet import engine_fleet, engine_pools
 from simulator.capacity.scenario import FixedLoad, Scenario
 from simulator.capacity.slo import SLO
-from simulator.engine.growth import most_blocks
-from simulator.engine.world import RESERVES, ROUTERS, Fleet, Sched, Stop, World
-from simulator.errors import Mistake, UserError
+from simulator.engine.world import Pool, Stop, World
 from simulator.hardware.deployment import Deployment
 from simulator.hardware.load import load_deployment, load_model, load_system
 from simulator.hardware.model_card import ModelCard
-from simulator.hardware.power import PowerLaw, power_law
 from simulator.hardware.quality import worst_quality
-from simulator.hardware.step_law import StepLaw, step_law
 from simulator.hardware.system import System
 from simulator.units import to_ps
-from simulator.workload.arrays import Calls, PrefixTree
+from simulator.workload.arrays import Calls, PrefixTree, Threads
 from simulator.workload.compile import compile_calls
 from simulator.workload.fixed import fixed_set
 from simulator.workload.load import load_trajectories
@@ -31,6 +31,8 @@ class Prepared:
 
     Attributes
     ----------
+    pools : tuple of Pool
+        Those of the deployment, in its order, as the engine reads them.
     cache_hit_possible : float
         Share of the prompt tokens that an infinite cache would serve, over one play of each trajectory.
     cut_trajectories : int
@@ -46,9 +48,9 @@ class Prepared:
     deployment: Deployment
     slo: SLO
     calls: Calls
+    threads: Threads
     tree: PrefixTree
-    law: StepLaw
-    power: PowerLaw
+    pools: tuple[Pool, ...]
     cache_hit_possible: float
     cut_trajectories: int
     quality: str
@@ -69,11 +71,10 @@ def prepare(scenario: Scenario, seed: int) -> Prepared:
     while True:
         prepared = _compiled(scenario, seed, system, model, deployment, trajectories, limit, limit_from)
         # With drafts a call that is unlucky with them holds more blocks than its tokens fill (engine/growth.py).
-        missing = int(most_blocks(build_world(prepared, 1)).max()) - deployment.blocks_per_rank
-        if missing <= 0:
+        lower = tightened(limit, build_world(prepared, 1), deployment)
+        if lower is None:
             return prepared
-        limit -= missing * deployment.block_tokens
-        limit_from = f"the KV pool of a rank ({limit:,} tokens)"
+        limit, limit_from = lower
 
 
 def load_profiles(scenario: Scenario) -> tuple[System, ModelCard, Deployment]:
@@ -117,15 +118,25 @@ def _compiled(
         model=model,
         deployment=deployment,
         slo=scenario.slo or SLO.speed_and_ttft(deployment.speed_floor_tok_s, deployment.ttft_ceiling_s),
-        calls=compiled.calls._replace(tool_ps=np.rint(compiled.calls.tool_ps * load.tool_delay_scale).astype(np.int64)),
+        calls=compiled.calls._replace(tool_ps=_scaled(compiled.calls.tool_ps, load.tool_delay_scale)),
+        threads=compiled.threads._replace(delay_ps=_scaled(compiled.threads.delay_ps, load.tool_delay_scale)),
         tree=compiled.tree,
-        law=step_law(system, model, deployment),
-        power=power_law(system, model, deployment),
-        cache_hit_possible=compiled.reusable_block_tokens / compiled.prompt_tokens if deployment.prefix_cache else 0.0,
+        pools=engine_pools(system, model, deployment),
+        cache_hit_possible=compiled.reusable_block_tokens / compiled.prompt_tokens if _caches(deployment) else 0.0,
         cut_trajectories=compiled.cut_trajectories,
         quality=worst_quality((deployment.quality, trajectories.provenance.get("quality", "datasheet"))),
         notes=tuple(notes),
     )
+
+
+def _scaled(times_ps: NDArray[np.int64], factor: float) -> NDArray[np.int64]:
+    scaled: NDArray[np.int64] = np.rint(times_ps * factor).astype(np.int64)
+    return scaled
+
+
+def _caches(deployment: Deployment) -> bool:
+    """Whether some pool that prefills calls keeps their prefixes."""
+    return any(pool.prefix_cache != "none" for pool in deployment.pools if pool.role != "decode")
 
 
 def _mismatches(scenario: Scenario, deployment: Deployment, system: System, model: ModelCard) -> Iterator[str]:
@@ -135,8 +146,17 @@ def _mismatches(scenario: Scenario, deployment: Deployment, system: System, mode
             yield f"deployment {deployment.name} was written for {kind} {theirs} and runs with {ours}"
     ref = scenario.deployment
     if isinstance(ref, Mapping) and "extends" in ref:
-        changed = ", ".join(f"{key} = {value}" for key, value in ref.items() if key not in ("extends", "name", "notes"))
+        changed = ", ".join(f"{key} = {value}" for key, value in _flat(ref) if key not in ("extends", "name", "notes"))
         yield f"deployment {ref['extends']} with {changed}"
+
+
+def _flat(mapping: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    """The changes of an inline deployment, those of pools under their dotted names; whole fields by their values."""
+    for key, value in mapping.items():
+        if isinstance(value, Mapping) and "value" not in value:
+            yield from _flat(value, f"{place}{key}.")
+        else:
+            yield place + key, value["value"] if isinstance(value, Mapping) else value
 
 
 def load_of(scenario: Scenario) -> TrajectorySet:
@@ -147,17 +167,6 @@ def load_of(scenario: Scenario) -> TrajectorySet:
     return load_trajectories(load.source)
 
 
-def context_limit(deployment: Deployment) -> tuple[int, str]:
-    """Most tokens (prompt and output) a call may have, and what says so: the deployment, or the KV pool of a rank."""
-    fits = (deployment.blocks_per_rank - deployment.fixed_blocks) * deployment.block_tokens - deployment.lookahead
-    if fits < 2:
-        room = f"{deployment.blocks_per_rank} blocks, of which a sequence holds {deployment.fixed_blocks} besides its tokens"
-        raise UserError(Mistake(deployment.name, "blocks_per_rank", room, "room for at least one call", "the weights leave no KV memory"))
-    if deployment.max_context_tokens and deployment.max_context_tokens <= fits:
-        return deployment.max_context_tokens, f"the deployment's max_context_tokens ({deployment.max_context_tokens:,})"
-    return fits, f"the KV pool of a rank ({fits:,} tokens)"
-
-
 def build_world(prepared: Prepared, agents: int) -> World:
     """The world of one phase.
 
@@ -166,13 +175,9 @@ def build_world(prepared: Prepared, agents: int) -> World:
     """
     deployment, phase = prepared.deployment, prepared.scenario.phase
     trajectories = len(prepared.calls.first) - 1
-    fleet = Fleet(
-        workers=deployment.workers,
-        ranks=deployment.ranks,
-        blocks_per_rank=deployment.blocks_per_rank,
-        block_tokens=deployment.block_tokens,
-        fixed_blocks=deployment.fixed_blocks,
-        router=ROUTERS[deployment.router],
+    fleet = engine_fleet(
+        deployment,
+        prepared.pools,
         start_ps=np.arange(agents, dtype=np.int64) * to_ps(phase.ramp_s) // agents,
         order=np.random.default_rng([prepared.seed, 0]).permutation(trajectories).astype(np.int64),
     )
@@ -190,21 +195,4 @@ def build_world(prepared: Prepared, agents: int) -> World:
         max_ps=max_ps,
         max_plays_per_agent=0,
     )
-    return World(prepared.calls, prepared.tree, fleet, schedule(deployment), prepared.law, prepared.power, stop)
-
-
-def schedule(deployment: Deployment) -> Sched:
-    """The scheduler's options as the engine's integers."""
-    return Sched(
-        token_budget=deployment.token_budget,
-        max_seqs=deployment.max_seqs,
-        long_prefill_cap=deployment.long_prefill_cap,
-        prefill_interval=deployment.prefill_interval,
-        admit_reserve=RESERVES[deployment.admit_reserve],
-        watermark_blocks=int(deployment.watermark_share * deployment.blocks_per_rank),
-        pipeline_depth=deployment.pipeline_depth,
-        prefix_cache=int(deployment.prefix_cache),
-        drafts=deployment.drafts,
-        accept_milli=round(1000 * deployment.accepted_length) if deployment.drafts else 1000,
-        lookahead=deployment.lookahead,
-    )
+    return World(prepared.calls, prepared.threads, prepared.tree, fleet, stop)

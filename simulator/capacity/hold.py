@@ -82,7 +82,7 @@ def answer(seeds: Sequence[SeedAnswer]) -> Answer:
     agents, held = chosen.bracket.held, chosen.held
     per_mw = [_agents_per_mw(s) for s in seeds]
     knee_agents, reached = knee([(p.agents, p.output_tok_s) for p in seeds[0].points])
-    limiter, sentence = _what_limits(chosen)
+    limiter, binding_pool, sentence = _what_limits(chosen)
     return Answer(
         system=chosen.system,
         model=chosen.model,
@@ -110,6 +110,8 @@ def answer(seeds: Sequence[SeedAnswer]) -> Answer:
         held=held,
         broken=chosen.broken,
         sentence=sentence,
+        engine=chosen.engine,
+        binding_pool=binding_pool,
         knee_reached=reached,
     )
 
@@ -121,15 +123,18 @@ def _agents_per_mw(found: SeedAnswer) -> dict[str, float]:
     return asdict(found.held.agents_per_mw)
 
 
-def _what_limits(found: SeedAnswer) -> tuple[str, str]:
-    """The limiter at the first broken count, and a sentence that says what was measured there."""
+def _what_limits(found: SeedAnswer) -> tuple[str, str, str]:
+    """The limiter at the first broken count, the pool it is in, and what was measured there in plain words."""
     if not found.bracket.broken:
-        return "", f"{found.deployment} holds {found.bracket.held} agents, the ceiling of the search: what limits it was not met."
+        return "", "", f"{found.deployment} holds {found.bracket.held} agents, the ceiling of the search: what limits it was not met."
     broken = found.broken
     if broken is None:
-        return "", f"{found.deployment} finished no call in the steady window at {found.bracket.broken} agents."
+        return "", "", f"{found.deployment} finished no call in the steady window at {found.bracket.broken} agents."
+    at = f"At {broken.agents} agents {_clause(found, broken)}"
+    if broken.why:
+        return broken.limiter, broken.binding_pool, f"{at}. {broken.why[0].upper()}{broken.why[1:]}. {_reuse(broken)}"
     limiter, clause = find_limiter(Pressure(broken.step_shares, broken.blocked_shares, broken.cache_hit, broken.cache_hit_possible))
-    return limiter, f"At {broken.agents} agents {_clause(found, broken)}; {clause}. {_reuse(broken)}"
+    return limiter, broken.binding_pool, f"{at}; {clause}. {_reuse(broken)}"
 
 
 def _clause(found: SeedAnswer, broken: Summary) -> str:
@@ -146,7 +151,5 @@ def _clause(found: SeedAnswer, broken: Summary) -> str:
 
 
 def _reuse(broken: Summary) -> str:
-    return (
-        f"The prefix cache serves {broken.cache_hit:.0%} of the prompt tokens ({broken.cache_hit_possible:.0%} possible), "
-        f"a rank decodes {broken.decode_batch_per_rank:.1f} calls at once."
-    )
+    decoding = f", a rank decodes {broken.decode_batch_per_rank:.1f} calls at once" if len(broken.pools) < 2 else ""
+    return f"The prefix cache serves {broken.cache_hit:.0%} of the prompt tokens ({broken.cache_hit_possible:.0%} possible){decoding}."

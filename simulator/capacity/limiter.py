@@ -1,4 +1,4 @@
-"""What limits a deployment: a short table of rules over the measured shares of one operating point (docs/capacity.md)."""
+"""What limits a pool of workers: a short table of rules over the measured shares of one operating point (docs/capacity.md)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ LOST = 0.5
 
 @dataclass(frozen=True)
 class Pressure:
-    """What an operating point shows of its resources; the fields are those of `Summary`."""
+    """What an operating point shows of a pool's resources; the fields are those of `Summary` and `PoolSummary`."""
 
     step_shares: Mapping[str, float]
     blocked_shares: Mapping[str, float]
@@ -62,13 +62,22 @@ TERMS = (
 
 
 def find_limiter(point: Pressure) -> tuple[str, str]:
-    """The limiter of an operating point and a clause that says so with its number.
+    """The limiter of a pool alone and a clause that says so with its number: a queue that counts, else the largest term of the step.
 
     Pass the point at which the SLO broke: at the held one the queues are by definition still short.
     """
-    for table in (QUEUES, TERMS):
-        shown = [(rule.strength(point), rule) for rule in table]
-        strength, rule = max(shown, key=lambda pair: pair[0] if pair[0] >= pair[1].counts_from else -1.0)
-        if strength >= rule.counts_from:
-            return rule.limiter, rule.sentence.format(x=strength)
-    raise AssertionError("the terms of a step always have a largest one")
+    return _strongest(QUEUES, point) or find_term(point)
+
+
+def find_term(point: Pressure) -> tuple[str, str]:
+    """The largest term of a pool's step time, and a clause that says so."""
+    found = _strongest(TERMS, point)
+    if found is None:
+        raise AssertionError("the terms of a step always have a largest one")
+    return found
+
+
+def _strongest(table: tuple[Rule, ...], point: Pressure) -> tuple[str, str] | None:
+    shown = [(rule.strength(point), rule) for rule in table]
+    strength, rule = max(shown, key=lambda pair: pair[0] if pair[0] >= pair[1].counts_from else -1.0)
+    return (rule.limiter, rule.sentence.format(x=strength)) if strength >= rule.counts_from else None

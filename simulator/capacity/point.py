@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Sequence
 
+from simulator.capacity.binding import Binding, find_binding
 from simulator.capacity.build import Prepared, build_world, prepare
 from simulator.capacity.limiter import Pressure, find_limiter
-from simulator.capacity.metrics import Window, describe, goodput, measure, pool, thinned
-from simulator.capacity.results import PowerBases, Summary
+from simulator.capacity.metrics import Window, describe, goodput, joined, measure, thinned
+from simulator.capacity.pool_summary import lost_time, pool_summaries, spent_s
+from simulator.capacity.results import PoolSummary, PowerBases, Summary
 from simulator.capacity.scenario import Scenario
+from simulator.capacity.slo import SPEED, TTFT
 from simulator.engine.kernel import simulate_kernel
 from simulator.engine.world import Output
 from simulator.errors import Mistake, UserError
@@ -72,7 +75,7 @@ def run(scenario: Scenario, agents: int | None = None, progress: Progress | None
             keep(seed, output)
         if progress:
             progress(f"seed {seed}: {agents} agents, {windows[-1].ttft_s.size:,} calls in {windows[-1].window_s:,.0f} s")
-    return summarise(prepared, pool(windows), scenario.seeds)
+    return summarise(prepared, joined(windows), scenario.seeds)
 
 
 def summarise(prepared: Prepared, window: Window, seeds: Sequence[int]) -> Summary:
@@ -90,8 +93,8 @@ def summarise(prepared: Prepared, window: Window, seeds: Sequence[int]) -> Summa
     verdict = prepared.slo.evaluate(window.samples)
     goodput_agents, goodput_tok_s = goodput(window, prepared.slo)
     cache_hit = window.cached_tokens / window.prompt_tokens
-    step_shares, blocked_shares = window.step_shares, window.blocked_shares
-    limiter, _ = find_limiter(Pressure(step_shares, blocked_shares, cache_hit, prepared.cache_hit_possible))
+    pools = pool_summaries(prepared, window)
+    limits = _limits(prepared, window, pools, verdict.binding)
     return Summary(
         system=prepared.system.name,
         model=prepared.model.name,
@@ -111,16 +114,16 @@ def summarise(prepared: Prepared, window: Window, seeds: Sequence[int]) -> Summa
         logical_tok_s=window.finished_tokens / seconds,
         cache_hit=cache_hit,
         cache_hit_possible=prepared.cache_hit_possible,
-        preemptions=window.totals["preemptions"],
+        preemptions=window.preemptions,
         energy_j=window.energy_j,
         watts_per_gpu=PowerBases(**watts_per_gpu(prepared.system, window.accelerator_w)),
-        step_shares=step_shares,
-        blocked_shares=blocked_shares,
+        step_shares=window.step_shares,
+        blocked_shares=window.blocked_shares,
         utilisation=window.busy_share,
         decode_batch_per_rank=window.decode_batch_per_rank,
         goodput_agents=goodput_agents,
         goodput_output_tok_s=goodput_tok_s,
-        limiter=limiter,
+        limiter=limits.limiter,
         cut_trajectories=prepared.cut_trajectories,
         notes=(*prepared.notes, *_phase_notes(window)),
         series=window.series,
@@ -129,7 +132,31 @@ def summarise(prepared: Prepared, window: Window, seeds: Sequence[int]) -> Summa
         slo=prepared.slo.as_dict(),
         held=verdict.held and window.complete,
         binding=verdict.binding,
+        engine=engine_words(prepared.deployment.imitates, prepared.deployment.inspired),
+        pools=pools,
+        stages_s={name: describe(window.stage_s[:, i], 50, 95) for i, name in enumerate(window.stages)},
+        ttft_stages_s=spent_s(window, prepared.slo, TTFT),
+        speed_stages_s=spent_s(window, prepared.slo, SPEED),
+        calls_in_flight=window.calls_in_flight,
+        threads=prepared.threads.most_in_flight,
+        host_hit=window.host_tokens / window.prompt_tokens,
+        binding_pool=limits.pool,
+        why=limits.why,
     )
+
+
+def _limits(prepared: Prepared, window: Window, pools: Sequence[PoolSummary], clause: str) -> Binding:
+    """What limits one pool by its own shares, and several by where the calls lose their time."""
+    cache_hit = window.cached_tokens / window.prompt_tokens
+    if len(pools) == 1:
+        pressure = Pressure(window.step_shares, window.blocked_shares, cache_hit, prepared.cache_hit_possible)
+        return Binding(pools[0].name, find_limiter(pressure)[0], "")
+    return find_binding(pools, lost_time(window, prepared.slo, clause), cache_hit, prepared.cache_hit_possible)
+
+
+def engine_words(imitates: str, inspired: Sequence[str]) -> str:
+    """Which engine's scheduling a deployment follows, and which of its options it sets otherwise."""
+    return f"inspired by {imitates}, with another {', '.join(inspired)}" if inspired else f"imitates {imitates}"
 
 
 def _phase_notes(window: Window) -> tuple[str, ...]:

@@ -36,6 +36,49 @@ class Series:
 
 
 @dataclass(frozen=True)
+class PoolSummary:
+    """One pool of workers at an operating point.
+
+    ``step_shares`` and ``blocked_shares`` have the keys of `Summary`. All shares are between 0 and 1.
+    """
+
+    name: str
+    role: str
+    gpus: int
+    workers: int
+    ranks: int
+    """Attention shards of all its workers."""
+    max_seqs: int
+    """Seats of a rank."""
+    utilisation: float
+    """Share of the window in which a worker has a step running, averaged over workers."""
+    watts_per_gpu: float
+    """On the accelerator basis."""
+    step_shares: dict[str, float]
+    blocked_shares: dict[str, float]
+    lockstep_wait_share: float
+    """Share of the stepping time in which a rank waits for its worker's slowest one, averaged over ranks."""
+    decode_batch_per_rank: float
+    kv_used_share: float
+    """Share of a rank's KV blocks that calls hold, averaged over the time in which its worker steps."""
+    kv_peak_share: float
+    """The largest share of a rank's KV blocks that calls held."""
+    link_share: float
+    """Share of the window in which a port moves KV, averaged over the pool's ports."""
+    moved_tok_s: float
+    host_share: float
+    """Share of the window in which a rank reads its host tier, averaged over ranks."""
+    host_loaded_tok_s: float
+    host_stored_blocks: int
+    prefill_tok_s: float
+    decode_tok_s: float
+    preemptions: int
+    limiter: str
+    """What shows most in this pool, by the rules for a pool alone; empty for one that never stepped."""
+    series: Series = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Summary:
     """One operating point: a scenario at one agent count, pooled over its seeds.
 
@@ -87,6 +130,30 @@ class Summary:
     """Whether the pooled calls meet the SLO, in a phase that counts."""
     binding: str = ""
     """Clause of the SLO with the least margin."""
+    engine: str = ""
+    """Engine whose scheduling the deployment imitates, or is inspired by."""
+    pools: tuple[PoolSummary, ...] = ()
+    stages_s: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Stage of a call -> mean, p50 and p95 of its time, over all requests (docs/capacity.md); the means add up to send to last token."""
+    ttft_stages_s: dict[str, dict[str, float]] = field(default_factory=dict)
+    """What a TTFT is made of: ``mean`` of all requests, and ``tail`` of those at the percentile that the SLO judges -> stage -> seconds."""
+    speed_stages_s: dict[str, dict[str, float]] = field(default_factory=dict)
+    """The same of the time from the first token to the last, which makes the output speed."""
+    calls_in_flight: float = float("nan")
+    """Calls between send and last token, on average; of ``agents`` some wait for a tool, and some have sub-agents at work."""
+    threads: int = 1
+    """Most calls that an agent can have in flight: 1 without sub-agents."""
+    host_hit: float = 0.0
+    """Share of the prompt tokens that came back from the host tier; part of ``cache_hit``."""
+    binding_pool: str = ""
+    """Pool that binds; ``limiter`` says by what."""
+    why: str = ""
+    """Why the binding pool binds, as the rest of a sentence with its numbers; empty where there is only one pool."""
+
+    @property
+    def disaggregated(self) -> bool:
+        """Whether calls move from one pool to another."""
+        return any(pool.role == "prefill" for pool in self.pools)
 
     @property
     def agents_per_mw(self) -> PowerBases:
@@ -147,6 +214,10 @@ class Answer:
     """The operating point at the first agent count found broken, which names the limiter."""
     sentence: str
     """What limits this system, in plain words with the numbers."""
+    engine: str = ""
+    """Engine whose scheduling the deployment imitates, or is inspired by."""
+    binding_pool: str = ""
+    """Pool that binds at the first broken count; ``limiter`` says by what."""
     knee_reached: bool = True
     """False when no tried count lies beyond the knee: ``knee_agents`` is then the largest one tried."""
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from simulator.capacity.build import Prepared, prepare
 from simulator.capacity.metrics import Window
-from simulator.capacity.point import Progress, play_window, summarise
+from simulator.capacity.point import Progress, engine_words, play_window, summarise
 from simulator.capacity.results import Point, Summary
 from simulator.capacity.scenario import Phase, Scenario
 from simulator.capacity.search import Bracket, search, search_near
@@ -34,6 +34,7 @@ class SeedAnswer:
     gpus: int
     slo: SLO
     quality: str
+    engine: str = ""
 
     def __str__(self) -> str:
         return f"{self.deployment} seed {self.seed}: holds {self.bracket.held} agents ({len(self.points)} phases)"
@@ -107,6 +108,7 @@ def search_seed(scenario: Scenario, seed: int, guess: int | None = None, progres
         gpus=prepared.deployment.gpus,
         slo=prepared.slo,
         quality=prepared.quality,
+        engine=engine_words(prepared.deployment.imitates, prepared.deployment.inspired),
     )
 
 

@@ -55,6 +55,7 @@ def run(
     from simulator.capacity import summary_json
     from simulator.cli.files import write_text
     from simulator.cli.screen import progress, show_json, show_sheets, tell_first_compile
+    from simulator.report.pool_tables import inside_run
     from simulator.report.tables import run_sheet
 
     asked = _scenario(scenario, changes)
@@ -64,10 +65,13 @@ def run(
         summary = play(asked, agents, progress=tell, keep=outputs.__setitem__ if csv else None)
     if csv:
         from simulator.report.export import csv_text
-        from simulator.report.frames import calls_frame, flat_frame, series_frame
+        from simulator.report.frames import calls_frame, flat_frame, pool_series_frame, pools_frame, series_frame
 
         write_text(csv / "summary.csv", csv_text(flat_frame([summary_json(summary)])))
         write_text(csv / "series.csv", csv_text(series_frame(summary.series)))
+        if len(summary.pools) > 1:
+            write_text(csv / "pools.csv", csv_text(pools_frame([summary])))
+            write_text(csv / "pool_series.csv", csv_text(pool_series_frame(summary)))
         write_text(csv / "calls.csv", csv_text(calls_frame(outputs[asked.seeds[0]])))
     if html:
         from simulator.report.html import render_run
@@ -78,7 +82,7 @@ def run(
     if as_json:
         show_json(summary_json(summary))
     else:
-        show_sheets([run_sheet(summary)])
+        show_sheets([run_sheet(summary), *inside_run(summary)])
 
 
 def capacity(scenario: ScenarioRef, changes: Changes = None, as_json: AsJson = False, html: HtmlFile = None, csv: CsvDir = None) -> None:
@@ -87,6 +91,7 @@ def capacity(scenario: ScenarioRef, changes: Changes = None, as_json: AsJson = F
     from simulator.capacity import capacity as seek
     from simulator.capacity.results import Comparison
     from simulator.cli.screen import progress, show_json, show_sheets, tell_first_compile
+    from simulator.report.pool_tables import inside
     from simulator.report.tables import answers_sheet, power_sheet
 
     asked = _scenario(scenario, changes)
@@ -101,7 +106,7 @@ def capacity(scenario: ScenarioRef, changes: Changes = None, as_json: AsJson = F
     if as_json:
         show_json(answer_json(answer))
     else:
-        show_sheets([answers_sheet([answer]), power_sheet([answer])])
+        show_sheets([answers_sheet([answer]), power_sheet([answer]), *inside(answer)])
         print(f"\n{answer.sentence}")
 
 
@@ -116,6 +121,7 @@ def compare(
     from simulator.capacity import comparison_json
     from simulator.cli.files import write_text
     from simulator.cli.screen import json_text, progress, say, show_json, show_sheets, tell_first_compile
+    from simulator.report.pool_tables import inside
     from simulator.report.tables import answers_sheet, power_sheet, ratio_sheet, sprint_sheet
 
     asked = _scenario(scenario, changes)
@@ -131,7 +137,8 @@ def compare(
     if as_json:
         show_json(document)
     else:
-        show_sheets([answers_sheet(found.answers), power_sheet(found.answers), ratio_sheet(found), sprint_sheet(found)])
+        pools = [sheet for answer in found.answers for sheet in inside(answer)]
+        show_sheets([answers_sheet(found.answers), power_sheet(found.answers), ratio_sheet(found), sprint_sheet(found), *pools])
     say(f"report: {out / 'report.html'}")
 
 
@@ -143,14 +150,17 @@ def _scenario(ref: str, changes: list[str] | None) -> Scenario:
 
 
 def _write_rows(folder: Path, answers: Sequence[Answer]) -> None:
-    """Answers, and every phase of their searches, as CSV."""
+    """Answers, every phase of their searches, and the pools at the held and broken points where there are several, as CSV."""
     from simulator.capacity import answer_json
     from simulator.cli.files import write_text
     from simulator.report.export import csv_text
-    from simulator.report.frames import flat_frame, points_frame
+    from simulator.report.frames import flat_frame, points_frame, pools_frame
 
     write_text(folder / "answers.csv", csv_text(flat_frame(map(answer_json, answers))))
     write_text(folder / "points.csv", csv_text(points_frame(answers)))
+    points = [point for answer in answers for point in (answer.held, answer.broken) if point and len(point.pools) > 1]
+    if points:
+        write_text(folder / "pools.csv", csv_text(pools_frame(points)))
 
 
 def _write_report(path: Path, comparison: Comparison, scenarios: list[Scenario], provenance: Provenance) -> None:

@@ -10,17 +10,20 @@ import typer
 if TYPE_CHECKING:
     from simulator.hardware.deployment import Deployment
     from simulator.hardware.model_card import ModelCard
+    from simulator.hardware.preset import Preset
     from simulator.hardware.system import System
 
-profiles = typer.Typer(help="Systems, models and deployments: list, show, check.", invoke_without_command=True)
+profiles = typer.Typer(help="Systems, models, engines and deployments: list, show, check.", invoke_without_command=True)
 trajectories = typer.Typer(help="Recorded and generated agent runs: list, statistics, generate.", invoke_without_command=True)
 
-KINDS = ("systems", "models", "deployments")
+KINDS = ("systems", "models", "engines", "deployments")
+COMPUTED = ("models", "deployments")
+"""Kinds of profile from which something is computed."""
 
 
 @profiles.callback()
 def profiles_default(ctx: typer.Context) -> None:
-    """Systems, models and deployments: list, show, check."""
+    """Systems, models, engines and deployments: list, show, check."""
     if ctx.invoked_subcommand is None:
         list_profiles()
 
@@ -45,12 +48,12 @@ def show_profile(
 
     kind = _kind_of(name)
     profile = _load(kind, name)
-    show_sheets([fields_sheet(profile), *([computed_sheet(profile)] if kind != "systems" else [])])  # type: ignore[arg-type]
+    show_sheets([fields_sheet(profile), *([computed_sheet(profile)] if kind in COMPUTED else [])])  # type: ignore[arg-type]
 
 
 @profiles.command("check")
 def check_profile(
-    file: Annotated[Path, typer.Argument(help="A YAML file of a system, a model or a deployment.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="A YAML file of a system, a model, an engine preset or a deployment.", show_default=False)],
 ) -> None:
     """Read a profile and report every mistake in it, with file, line, field and remedy."""
     from collections import Counter
@@ -102,22 +105,19 @@ def generate_trajectories(
     file: Annotated[Path, typer.Argument(help="Where to write the set: .jsonl or .jsonl.gz.", show_default=False)],
     count: Annotated[int, typer.Option("--trajectories", "-t", min=1, help="Trajectories to draw.")] = 400,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw; the same seed gives the same file.")] = 0,
+    sub_agents: Annotated[bool, typer.Option("--sub-agents", help="Let some runs fan out to parallel sub-agents (assumed).")] = False,
 ) -> None:
     """Draw trajectories like those of AA-AgentPerf; prints their statistics beside the published figures."""
-    import gzip
-
     from simulator.cli.files import write_bytes
     from simulator.cli.screen import say, show_sheets
     from simulator.report.profiles import statistics_sheet
-    from simulator.workload.generate import generate
-    from simulator.workload.native import native_text
+    from simulator.workload.generate import FanOut, generate
+    from simulator.workload.native import native_bytes
     from simulator.workload.statistics import AGENTPERF_TARGETS, statistics
 
-    drawn = generate(count, seed)
-    content = native_text(drawn).encode()
-    # mtime 0 keeps the time of writing out of the file: equal sets give equal bytes
-    write_bytes(file, gzip.compress(content, mtime=0) if file.suffix == ".gz" else content)
-    show_sheets([statistics_sheet(drawn.name, statistics(drawn, AGENTPERF_TARGETS))])
+    drawn = generate(count, seed, fan_out=FanOut() if sub_agents else None)
+    write_bytes(file, native_bytes(drawn, packed=file.suffix == ".gz"))
+    show_sheets([statistics_sheet(drawn.name, statistics(drawn, None if sub_agents else AGENTPERF_TARGETS))])
     say(f"written: {file}")
 
 
@@ -145,7 +145,7 @@ def _kind_by_fields(path: Path) -> str:
     import yaml
 
     from simulator.catalog import names
-    from simulator.hardware.schemas import DEPLOYMENT, MODEL, SYSTEM
+    from simulator.hardware.schemas import DEPLOYMENT, ENGINE, MODEL, SYSTEM
 
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -153,13 +153,15 @@ def _kind_by_fields(path: Path) -> str:
         return KINDS[0]  # the reader of this kind says what is wrong
     keys = set(map(str, raw)) if isinstance(raw, dict) else set()
     parent = str(raw.get("extends", "")) if isinstance(raw, dict) else ""
-    score = {kind: len(keys & set(schema)) for kind, schema in zip(KINDS, (SYSTEM, MODEL, DEPLOYMENT), strict=True)}
+    score = {kind: len(keys & set(schema)) for kind, schema in zip(KINDS, (SYSTEM, MODEL, ENGINE, DEPLOYMENT), strict=True)}
     return max(KINDS, key=lambda kind: (parent in names(kind), score[kind]))
 
 
-def _load(kind: str, ref: str) -> System | ModelCard | Deployment:
-    from simulator.hardware.load import load_deployment, load_model, load_system
+def _load(kind: str, ref: str) -> System | ModelCard | Preset | Deployment:
+    from simulator.hardware.load import load_deployment, load_engine, load_model, load_system
 
     if kind == "systems":
         return load_system(ref)
+    if kind == "engines":
+        return load_engine(ref)
     return load_model(ref) if kind == "models" else load_deployment(ref)

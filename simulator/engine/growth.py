@@ -9,7 +9,7 @@ how many of its calls grow in a step without looking at each.
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.engine.world import Sched, World
+from simulator.engine.world import ROLE_PREFILL, Pool, Sched, World
 
 
 def growth_period(sched: Sched, block_tokens: int) -> int:
@@ -28,11 +28,14 @@ def first_growth(sched: Sched, block_tokens: int) -> NDArray[np.int64]:
     return np.minimum(step, growth_period(sched, block_tokens))
 
 
-def most_blocks(world: World) -> NDArray[np.int64]:
-    """Most blocks that each call can hold at once, shape (calls,): a rank must have at least this many."""
-    calls, size = world.calls, world.fleet.block_tokens
-    period = growth_period(world.sched, size)
-    prompt_blocks = -(-(calls.prompt_tokens + calls.output_tokens) // size)
-    grown = -(-calls.prompt_tokens // size) + (calls.decode_steps + world.sched.pipeline_depth - 1 + period - 1) // period + 1
-    most: NDArray[np.int64] = np.maximum(prompt_blocks, grown) + world.fleet.fixed_blocks
+def most_blocks(world: World, pool: Pool) -> NDArray[np.int64]:
+    """Most blocks that each call can hold at once on a rank of a pool, shape (calls,): the rank must have at least this many."""
+    calls, size, sched = world.calls, world.fleet.block_tokens, pool.sched
+    prompt_blocks = -(-calls.prompt_tokens // size)
+    if pool.role == ROLE_PREFILL:
+        return prompt_blocks + pool.fixed_blocks
+    period = growth_period(sched, size)
+    whole = -(-(calls.prompt_tokens + calls.output_tokens) // size)
+    grown = prompt_blocks + (calls.decode_steps + sched.pipeline_depth - 1 + period - 1) // period + 1
+    most: NDArray[np.int64] = np.maximum(whole, grown) + pool.fixed_blocks
     return most

@@ -2,9 +2,11 @@
 
 Decoding calls of a rank differ only in when they end, so a rank keeps their number, their summed context, a heap of their last steps and,
 for KV growth, how many take a block in each step modulo the growth period. The prefix cache is a radix tree of *slots*: runs of cached
-blocks with the same holders. Everything is an integer; state lives in NamedTuples of arrays, so the same code runs with the JIT off.
+blocks with the same holders; a host tier is a list of runs of block names. Everything is an integer; state lives in NamedTuples of arrays,
+so the same code runs with the JIT off.
 
-Stages: tables (heaps, lists) -> prefix cache -> a call's life -> a rank's schedule -> a worker's step -> the loop.
+Stages: tables (heaps, lists) -> prefix cache -> names (host tier, resumable ends) -> a call's life -> links -> a rank's schedule -> a
+worker's step -> the loop.
 """
 
 import zlib
@@ -20,24 +22,46 @@ import simulator.engine.world as engine_world
 import simulator.workload.arrays as workload_arrays
 from simulator.engine.growth import first_growth, growth_period
 from simulator.engine.world import (
+    BATCH_PREFILL_FIRST,
+    CACHE_BLOCKS,
+    CACHE_NONE,
+    CACHE_SLOTS,
     CALL_COLUMNS,
     EVENT_ADMIT,
     EVENT_CHUNK,
+    EVENT_CLAIM,
     EVENT_COLUMNS,
     EVENT_FIRST,
+    EVENT_LAND,
     EVENT_LAST,
+    EVENT_LOAD,
+    EVENT_MOVE,
     EVENT_PREEMPT,
+    EVENT_PREFILLED,
     EVENT_RANK,
     EVENT_RELEASE,
     EVENT_SEND,
     EVENT_STEP,
-    RESERVE_INPUT,
+    FIRST_BY_PREFILL,
+    REQUEUE_FRONT,
+    RESERVE_CHUNK,
+    RESERVE_FULL,
+    RESERVE_RATIO,
+    ROLE_DECODE,
+    ROLE_PREFILL,
     ROUTER_AFFINITY,
+    ROUTER_PREFIX,
     ROUTER_ROUND_ROBIN,
+    ROUTER_WORKER_AFFINITY,
     SERIES_BINS,
     SERIES_COLUMNS,
     TOTAL_COLUMNS,
+    TRANSFER_CHUNK,
+    VICTIM_LAST,
+    VISIBLE_RESULT,
+    VISIBLE_SCHEDULED,
     Output,
+    Pool,
     World,
 )
 from simulator.units import PS_PER_S
@@ -45,13 +69,14 @@ from simulator.workload.arrays import SCOPE_PLAY, SCOPE_TRAJECTORY
 
 Ints = NDArray[np.int64]
 NEVER = np.iinfo(np.int64).max
-AWAY, WAITING, PREFILL, DECODE, DRAIN = range(5)
-"""Where a lane's call is: not in the fleet, queued, prefilling, decoding, or ended but still in the pipeline."""
+AWAY, WAITING, PREFILL, DECODE, DRAIN, CLAIMING, PREFILLED, MOVING, LOADING, ARRIVED, LOADED = range(11)
+"""Where a lane's call is: not in the fleet; queued; prefilling; decoding; ended but still in the pipeline; queued for a decode seat before
+its prefill or after it; its KV under way from a prefill rank or the host tier; or there, until the next step."""
 
 (
-    NOW, ADMISSIONS, HALTED, PLAYS, ISSUED, ACTIVE, TURN, CALL_ROWS, EVENT_ROWS, BIN_PS, SLOTS_USED, SLOTS_FREE, SENDS, BEHIND, PREEMPTED,
-    FAULT,
-) = range(16)  # fmt: skip
+    NOW, ADMISSIONS, HALTED, PLAYS, ISSUED, ACTIVE, TURN, DECODE_TURN, CALL_ROWS, EVENT_ROWS, BIN_PS, SLOTS_USED, SLOTS_FREE, NAMES_USED,
+    NAMES_FREE, SENDS, BEHIND, SEAT_USES, LOGGING, FAULT,
+) = range(20)  # fmt: skip
 """Entries of `State.clock`."""
 
 BLOCKED_NOT, BLOCKED_MEMORY, BLOCKED_SEATS, BLOCKED_BUDGET = range(4)
@@ -60,42 +85,94 @@ FINISHED, ROWS_FULL, STUCK = range(3)
 
 (
     T_STEPS, T_BUSY, T_ENERGY, T_FLOOR, T_SHARED, T_CONTEXT, T_DECODE, T_PREFILL, T_LOCKSTEP, T_PREFILL_TOKENS, T_DECODE_TOKENS,
-    T_DECODE_SEQ, T_USED, T_BLOCKED_MEMORY, T_BLOCKED_SEATS, T_BLOCKED_BUDGET, T_PREEMPTIONS, T_EVICTED, T_PEAK,
+    T_DECODE_SEQ, T_USED, T_BLOCKED_MEMORY, T_BLOCKED_SEATS, T_BLOCKED_BUDGET, T_PREEMPTIONS, T_EVICTED, T_PEAK, T_MOVED, T_MOVING,
+    T_LOADED, T_LOADING, T_STORED,
 ) = range(len(TOTAL_COLUMNS))  # fmt: skip
 
-# Columns of `State.lanes`, one row per agent: the one call it has in flight. Times in ps, -1 when not yet.
-#   home: rank that session affinity bound the play to; known: tokens whose KV the call needs before it can emit its next token;
-#   computed: prefilled tokens; order: admission number, the running order within a rank; last_step: worker step after which a decoding call
-#   leaves; bucket: worker steps modulo the growth period in which it takes a block; held: blocks held when decoding began (held now, while
-#   prefilling), fixed ones not counted; hashed: how many of them are findable; private: 1 once the call computed a copy of a cached
-#   block, so that its further blocks stay its own; tip: deepest cache slot held; depth: index in its path of the node in which the next
-#   block to hash lies; next, prev: neighbours in the running list or the queue; wake_ps: when the next call is sent.
+# Entries of `Load.rules`: the fleet's and the stop rule's numbers.
 (
-    L_PLAY, L_TRAJECTORY, L_CALL, L_HOME, L_RANK, L_STATE, L_KNOWN, L_COMPUTED, L_STEPS_LEFT, L_ORDER, L_LAST_STEP, L_ENTRY_STEP, L_BUCKET,
-    L_HELD, L_HASHED, L_PRIVATE, L_TIP, L_DEPTH, L_PATH_LEN, L_HEAP_AT, L_NEXT, L_PREV, L_SEND_PS, L_ADMIT_PS, L_FIRST_PS, L_LAST_PS,
-    L_CACHED, L_PREEMPTED, L_WAKE_PS, L_PATH_END, LANE_COLUMNS,
-) = range(31)  # fmt: skip
+    U_BLOCK, U_ROUTER, U_DECODE_ROUTER, U_FIRST, U_TRANSFER, U_PREALLOC, U_LATENCY, U_BALANCE, U_BALANCE_MILLI, U_MATCH_MILLI, U_WIDTH,
+    U_AGENTS, U_WINDOW, U_MIN_WINDOW, U_MIN_PLAYS, U_MIN_AGENT_PLAYS, U_MAX_PS, U_MAX_PLAYS, U_DISAGGREGATED, U_ENTRIES,
+    U_DECODERS, U_RUNS, RULES,
+) = range(23)  # fmt: skip
+
+# Columns of `Load.pools`: a `Pool` with its schedule, step law and power law, in their units.
+(
+    P_ROLE, P_BLOCKS, P_FIXED, P_BUDGET, P_SEATS, P_CAP, P_INTERVAL, P_RESERVE, P_WATERMARK, P_DEPTH, P_CACHE, P_DRAFTS, P_ACCEPT, P_BATCH,
+    P_PAUSE, P_ROUND, P_MAX_NEW, P_CLIP, P_RATIO_INIT, P_RATIO_MIN, P_RATIO_FALL, P_VICTIM, P_REQUEUE, P_VISIBLE, P_SIMILAR, P_PERIOD,
+    P_FLOOR_PS, P_SEQ_PS, P_CTX_FP, P_DECODE_PS, P_PREFILL_PS, P_PAIR_FP, P_SHARED_LAST, P_FLOOR_MW, P_HBM_MW, P_FLOP_MW, P_CAP_MW, P_GPUS,
+    P_SEQ_HBM, P_CTX_HBM, P_TOKEN_FLOP, P_PAIR_FLOP, P_SHARED_HBM_LAST, P_PORT_FIXED, P_PORT_TOKEN, P_HOST_BLOCKS, P_HOST_FIXED,
+    P_HOST_TOKEN, P_TAILS, POOL_COLUMNS,
+) = range(50)  # fmt: skip
+
+# Columns of the tables of `Load`: the fields of `Calls`, `Threads` and `PrefixTree`. barren: 1 for an answer that no prompt goes on from.
+K_PROMPT, K_OUTPUT, K_STEPS, K_TOOL, K_STOPS, K_LEAF, K_ANSWER, K_CHILD, K_CHILDREN = range(9)
+H_CALL, H_DELAY = range(2)
+J_CALL, J_THREAD, J_ORDER = range(3)
+N_PARENT, N_START, N_SCOPE, N_BARREN = range(4)
+
+# Columns of `State.agents`: play and trajectory under way, and its calls that have not ended.
+G_PLAY, G_TRAJECTORY, G_LEFT, AGENT_COLUMNS = range(4)
+
+# Columns of `State.lanes`, one row per agent and thread: the one call it has in flight. Times in ps, -1 when not yet.
+#   row: thread in the load's table; home, dhome: rank that session affinity bound the thread to, for entry and decoding; entry, rank,
+#   target: rank that took the call, that has it, and that will decode it; known: tokens whose KV the call needs before it can emit its next
+#   token; computed: prefilled tokens; order: admission number, the running order within a rank; last_step: decode step of the rank after
+#   which a decoding call leaves; entry_step: the first in which it decodes; bucket: decode steps modulo the growth period in which it takes
+#   a block, -1 for none; held: blocks held when decoding began (held now, while prefilling), fixed ones not counted; hashed: how many of
+#   them are findable; private: 1 once the call computed a copy of a cached block, so that its further blocks stay its own; tip: deepest
+#   cache slot held; depth: index in its path of the node in which the next block to hash lies; a_*: the same at the target, while the call
+#   is still elsewhere; next, prev: neighbours in the running list or a queue; moved: leading tokens sent to the target or there already;
+#   wake_ps: when the next call is sent, or KV lands; parent: lane of the thread that spawned this one; pending: sub-agents not yet joined;
+#   ready_ps: end of the call and of those; seat: fixed slot of the rank; sends: this row's place in the heap of lanes
+#   that act next, earliest (wake_ps, lane) first.
+(
+    L_AGENT, L_ROW, L_CALL, L_HOME, L_DHOME, L_ENTRY, L_RANK, L_TARGET, L_STATE, L_KNOWN, L_COMPUTED, L_STEPS_LEFT, L_ORDER, L_LAST_STEP,
+    L_ENTRY_STEP, L_BUCKET, L_HELD, L_HASHED, L_PRIVATE, L_TIP, L_DEPTH, L_A_HELD, L_A_HASHED, L_A_PRIVATE, L_A_TIP, L_A_DEPTH, L_PATH_LEN,
+    L_PATH_END, L_HEAP_AT, L_NEXT, L_PREV, L_SEND_PS, L_CLAIM_PS, L_ADMIT_PS, L_PREFILLED_PS, L_MOVED_PS, L_LANDED_PS, L_FIRST_PS,
+    L_LAST_PS, L_CACHED, L_FROM_HOST, L_MOVED, L_MOVED_TOKENS, L_PREEMPTED, L_WAKE_PS, L_PARENT, L_PENDING, L_READY_PS, L_SEAT,
+    L_SENDS, LANE_COLUMNS,
+) = range(51)  # fmt: skip
 
 # Columns of `State.ranks`, one row per rank, all workers' ranks in one table.
-#   plain: free blocks without content, taken first; idle_blocks: free blocks with cached content; old, new: ends of the list of idle slots,
-#   least recently freed first; context_milli: summed context of the decoding calls in thousandths of a token; bound: plays bound by
-#   affinity.
+#   pool, worker, number: where it stands; port: the rank whose link port it uses, and port_free_ps when that is free; plain: free blocks
+#   without content, taken first; idle_blocks: free blocks with cached content; old, new: ends of the list of idle slots, least recently
+#   freed first; context_milli: summed context of the decoding calls in thousandths of a token; bound: threads bound by affinity; clock:
+#   decode steps done; parked: calls that hold a seat and wait for KV; pinned: prefilled calls whose blocks have not moved yet; full: why
+#   a call did not fit, and nothing was given back since; pause: steps for which prefill pauses; reserved: blocks of all seated calls with
+#   the longest answers; owed: blocks that parked calls will still ask for; claim: 1 when the queue is to be looked at; claim_blocked: why
+#   its head waits for a decode seat.
 (
-    R_PLAIN, R_IDLE_BLOCKS, R_OLD, R_NEW, R_RUN_HEAD, R_RUN_TAIL, R_RUNNING, R_WAIT_HEAD, R_WAIT_TAIL, R_WAITING, R_DECODING,
-    R_CONTEXT_MILLI, R_BOUND, R_SATURATED, R_PREFILLING, RANK_COLUMNS,
-) = range(16)  # fmt: skip
+    R_POOL, R_WORKER, R_NUMBER, R_PORT, R_PLAIN, R_IDLE_BLOCKS, R_OLD, R_NEW, R_RUN_HEAD, R_RUN_TAIL, R_RUNNING, R_WAIT_HEAD, R_WAIT_TAIL,
+    R_WAITING, R_LAND_HEAD, R_LAND_TAIL, R_LANDED, R_DECODING, R_CONTEXT_MILLI, R_BOUND, R_SATURATED, R_PREFILLING, R_CLOCK, R_PARKED,
+    R_PINNED, R_FULL, R_PAUSE, R_RATIO_MICRO, R_RESERVED, R_OWED, R_CLAIM, R_CLAIM_BLOCKED, R_HOST_FREE_PS, R_PORT_FREE_PS,
+    RANK_COLUMNS,
+) = range(35)  # fmt: skip
 
-# Columns of `State.chunk`: what a rank does in the step being scheduled; `C_PAIRS` as in `StepLaw`, `C_BLOCKED` why the head of its queue
-# waits.
-C_TOKENS, C_PAIRS, C_BLOCKED, C_CACHED, CHUNK_COLUMNS = range(5)
+# Columns of `State.workers`: first rank and number of ranks; steps begun; end of the step under way, NEVER when idle; calls that are or may
+# be work for a step.
+W_POOL, W_FIRST, W_RANKS, W_STEPS, W_END_PS, W_LOAD, WORKER_COLUMNS = range(7)
+
+# Columns of `State.chunk`: what a rank does in the step under way; `C_PAIRS` as in `StepLaw`, `C_BLOCKED` why the head of its queue
+# waits, `C_DECODES` 1 when decoding calls gain tokens, `C_SERVED` how many, `C_GAVE_WAY` and `C_PARKED` 1 when a call was preempted or went
+# to wait for the host tier.
+C_TOKENS, C_PAIRS, C_BLOCKED, C_CACHED, C_DECODES, C_SERVED, C_GAVE_WAY, C_PARKED, CHUNK_COLUMNS = range(9)
 
 # Columns of `State.slots`, the prefix cache of all ranks: runs of blocks of one tree node, all with the same holders.
 #   older, newer: neighbours in the idle list; key: column of `State.heads` in whose list the slot stands, -1 when in its parent's, LOOSE
-#   when in none.
+#   when in none; list, play: whose content it is (`owner_list`).
 (
-    S_NODE, S_START, S_BLOCKS, S_REFS, S_PARENT, S_CHILD, S_NEXT, S_PREV, S_OLDER, S_NEWER, S_KEY, SLOT_COLUMNS,
-) = range(12)  # fmt: skip
+    S_NODE, S_START, S_BLOCKS, S_REFS, S_PARENT, S_CHILD, S_NEXT, S_PREV, S_OLDER, S_NEWER, S_KEY, S_LIST, S_PLAY, SLOT_COLUMNS,
+) = range(14)  # fmt: skip
 LOOSE = -2
+
+# Columns of `State.names`: runs of block names of one tree node in a store, of which the last block is the oldest; and of `State.stores`
+# (first the host tiers of all ranks, then their resumable ends).
+X_NODE, X_START, X_END, X_LIST, X_PLAY, X_NEXT, X_PREV, X_OLDER, X_NEWER, NAME_COLUMNS = range(10)
+Y_SIZE, Y_USED, Y_OLD, Y_NEW, STORE_COLUMNS = range(5)
+
+# Columns of `State.seats`: what a fixed slot's last call left, and when.
+Z_NODE, Z_END, Z_AGENT, Z_PLAY, Z_USED, Z_BUSY, SEAT_COLUMNS = range(7)
 
 
 stage = register_jitable(error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
@@ -103,64 +180,94 @@ stage = register_jitable(error_model="numpy", _nrt=False, no_cpython_wrapper=Tru
 many times shorter."""
 
 
-class State(NamedTuple):
-    """All that changes during a run. Shapes: A agents, K ranks of all workers, W workers, Q seats of a rank."""
+apart = register_jitable(error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=False)
+"""A part that is compiled once and called: what is rare, or called from several places. Inlining those too made the compile five times
+longer; a call costs 0.1 to 0.2 us, for all arrays go along."""
 
+
+class Load(NamedTuple):
+    """A `World` as the loop reads it: few tables, for every array makes every call of the compiler's work longer."""
+
+    calls: Ints
+    """(calls, 9): columns K_"""
+    threads: Ints
+    """(threads + 1, 2): H_"""
+    runs: Ints
+    """(trajectories + 1, 3): J_"""
+    tree: Ints
+    """(nodes, 4): N_"""
+    pools: Ints
+    """(pools, POOL_COLUMNS)"""
+    spans: Ints
+    """(2, pools, query tokens): time of weight streaming in the step law, and its bytes in the power law."""
+    first_growth: Ints
+    """(pools, block tokens)"""
+    rules: Ints
+
+
+class State(NamedTuple):
+    """All that changes during a run. Shapes: A agents, N lanes, K ranks of all workers, W workers, Q seats of a rank."""
+
+    agents: Ints
+    """(A, AGENT_COLUMNS)"""
     lanes: Ints
-    """(A, LANE_COLUMNS)"""
+    """(N, LANE_COLUMNS)"""
     ranks: Ints
     """(K, RANK_COLUMNS)"""
+    workers: Ints
+    """(W, WORKER_COLUMNS)"""
+    groups: Ints
+    """(2, K): ranks that take new calls, and ranks of decode pools."""
     slots: Ints
     """(blocks of all ranks, SLOT_COLUMNS)"""
-    unused: Ints
-    """Stack of given-back slot numbers."""
+    stacks: Ints
+    """Given-back slot numbers, and given-back rows of names."""
     heads: Ints
-    """(K, A + trajectories + 1): first root slot of each play, of each trajectory, and of what all share."""
+    """(3 K, A + trajectories + 1): first root slot of each play, of each trajectory, and of what all share; then the first run of names of
+    each agent, trajectory and of what all share in every store."""
+    names: Ints
+    stores: Ints
+    """(2 K, STORE_COLUMNS)"""
+    seats: Ints
+    """(K, Q, SEAT_COLUMNS)"""
     path: Ints
-    """(A, longest path): tree nodes of each lane's call, root first, its answer node last."""
-    barren: Ints
-    """(nodes,): 1 for an answer that no prompt goes on from."""
-    prefills: Ints
-    """(K, Q): the prefilling lanes in admission order."""
-    heap: Ints
-    """(K, Q): decoding lanes, earliest (last_step, order) first."""
+    """(N, longest path): tree nodes of each lane's call, root first, its answer node last."""
+    queues: Ints
+    """(2, K, Q): the prefilling lanes in admission order; the heap of decoding lanes, earliest (last_step, order) first."""
     growing: Ints
     """(K, growth period): decoding lanes by bucket."""
-    first_growth: Ints
-    steps: Ints
-    """(W,): steps begun."""
-    end_ps: Ints
-    """(W,): end of the step under way, NEVER when idle."""
-    load: Ints
-    """(W,): calls a worker has, waiting or running."""
-    sends: Ints
-    """Heap of lanes, earliest (wake_ps, lane) first."""
     clock: Ints
     chunk: Ints
-    """(ranks of a worker, CHUNK_COLUMNS)"""
+    """(K, CHUNK_COLUMNS)"""
     calls: Ints
     series: Ints
     totals: Ints
     events: Ints
-    logging: bool
 
 
 # ------------ tables
 
 
 @stage
-def log(state, kind, rank, lane, a, b, c, ranks_per_worker):
-    if state.logging:
-        row = state.events[state.clock[EVENT_ROWS]]
-        row[0] = state.clock[NOW]
+def log(events, clock, ranks, kind, rank, lane, a, b, c):
+    if clock[LOGGING] == 1:
+        row = events[clock[EVENT_ROWS]]
+        row[0] = clock[NOW]
         row[1] = kind
-        row[2] = rank // ranks_per_worker
-        row[3] = rank % ranks_per_worker
+        row[2] = ranks[rank, R_WORKER]
+        row[3] = ranks[rank, R_NUMBER]
         row[4] = lane
         row[5] = a
         row[6] = b
         row[7] = c
-        state.clock[EVENT_ROWS] += 1
+        clock[EVENT_ROWS] += 1
+
+
+@stage
+def count(rules, clock, totals, ranks, rank, column, amount):
+    """Add to a total of a rank's pool inside the steady window."""
+    if clock[NOW] >= rules[U_WINDOW]:
+        totals[ranks[rank, R_POOL], column] += amount
 
 
 @stage
@@ -169,41 +276,39 @@ def send_before(lanes, a, b):
 
 
 @stage
-def push_send(state, lane, time_ps):
-    """Let the lane send its next call at ``time_ps``."""
-    heap, lanes = state.sends, state.lanes
+def push_send(lanes, clock, lane, time_ps):
+    """Let the lane send its next call, or its KV land, at ``time_ps``."""
     lanes[lane, L_WAKE_PS] = time_ps
-    i = state.clock[SENDS]
-    state.clock[SENDS] += 1
+    i = clock[SENDS]
+    clock[SENDS] += 1
     while i > 0:
         up = (i - 1) >> 1
-        if not send_before(lanes, lane, heap[up]):
+        if not send_before(lanes, lane, lanes[up, L_SENDS]):
             break
-        heap[i] = heap[up]
+        lanes[i, L_SENDS] = lanes[up, L_SENDS]
         i = up
-    heap[i] = lane
+    lanes[i, L_SENDS] = lane
 
 
 @stage
-def pop_send(state):
-    """Take the lane that sends first."""
-    heap, lanes = state.sends, state.lanes
-    top = heap[0]
-    state.clock[SENDS] -= 1
-    n = state.clock[SENDS]
-    lane = heap[n]
+def pop_send(lanes, clock):
+    """Take the lane that acts first."""
+    top = lanes[0, L_SENDS]
+    clock[SENDS] -= 1
+    n = clock[SENDS]
+    lane = lanes[n, L_SENDS]
     i = 0
     while True:
         c = 2 * i + 1
         if c >= n:
             break
-        if c + 1 < n and send_before(lanes, heap[c + 1], heap[c]):
+        if c + 1 < n and send_before(lanes, lanes[c + 1, L_SENDS], lanes[c, L_SENDS]):
             c += 1
-        if not send_before(lanes, heap[c], lane):
+        if not send_before(lanes, lanes[c, L_SENDS], lane):
             break
-        heap[i] = heap[c]
+        lanes[i, L_SENDS] = lanes[c, L_SENDS]
         i = c
-    heap[i] = lane
+    lanes[i, L_SENDS] = lane
     return top
 
 
@@ -257,10 +362,9 @@ def remove_from_heap(heap, lanes, n, lane):
 
 
 @stage
-def append_running(state, rank, lane):
-    lanes, ranks = state.lanes, state.ranks
-    lanes[lane, L_ORDER] = state.clock[ADMISSIONS]
-    state.clock[ADMISSIONS] += 1
+def append_running(lanes, ranks, clock, rank, lane):
+    lanes[lane, L_ORDER] = clock[ADMISSIONS]
+    clock[ADMISSIONS] += 1
     tail = ranks[rank, R_RUN_TAIL]
     lanes[lane, L_PREV] = tail
     lanes[lane, L_NEXT] = -1
@@ -273,8 +377,7 @@ def append_running(state, rank, lane):
 
 
 @stage
-def remove_running(state, rank, lane):
-    lanes, ranks = state.lanes, state.ranks
+def remove_running(lanes, ranks, rank, lane):
     before, after = lanes[lane, L_PREV], lanes[lane, L_NEXT]
     if before >= 0:
         lanes[before, L_NEXT] = after
@@ -288,8 +391,7 @@ def remove_running(state, rank, lane):
 
 
 @stage
-def queue_back(state, rank, lane):
-    lanes, ranks = state.lanes, state.ranks
+def queue_back(lanes, ranks, rank, lane):
     lanes[lane, L_NEXT] = -1
     if ranks[rank, R_WAIT_TAIL] >= 0:
         lanes[ranks[rank, R_WAIT_TAIL], L_NEXT] = lane
@@ -300,8 +402,7 @@ def queue_back(state, rank, lane):
 
 
 @stage
-def queue_front(state, rank, lane):
-    lanes, ranks = state.lanes, state.ranks
+def queue_front(lanes, ranks, rank, lane):
     lanes[lane, L_NEXT] = ranks[rank, R_WAIT_HEAD]
     if ranks[rank, R_WAIT_HEAD] < 0:
         ranks[rank, R_WAIT_TAIL] = lane
@@ -310,14 +411,25 @@ def queue_front(state, rank, lane):
 
 
 @stage
-def dequeue(state, rank):
-    lanes, ranks = state.lanes, state.ranks
+def dequeue(lanes, ranks, rank):
     lane = ranks[rank, R_WAIT_HEAD]
     ranks[rank, R_WAIT_HEAD] = lanes[lane, L_NEXT]
     if ranks[rank, R_WAIT_HEAD] < 0:
         ranks[rank, R_WAIT_TAIL] = -1
     ranks[rank, R_WAITING] -= 1
     return lane
+
+
+@stage
+def land_back(lanes, ranks, rank, lane):
+    """The lane's KV has landed: it joins the rank's next step."""
+    lanes[lane, L_NEXT] = -1
+    if ranks[rank, R_LAND_TAIL] >= 0:
+        lanes[ranks[rank, R_LAND_TAIL], L_NEXT] = lane
+    else:
+        ranks[rank, R_LAND_HEAD] = lane
+    ranks[rank, R_LAND_TAIL] = lane
+    ranks[rank, R_LANDED] += 1
 
 
 # ------------ prefix cache
@@ -329,9 +441,8 @@ def free_blocks(ranks, rank):
 
 
 @stage
-def to_idle(state, rank, slot):
+def to_idle(ranks, slots, rank, slot):
     """Append a slot that nobody holds any more to the end of the idle list."""
-    ranks, slots = state.ranks, state.slots
     slots[slot, S_OLDER] = ranks[rank, R_NEW]
     slots[slot, S_NEWER] = -1
     if ranks[rank, R_NEW] >= 0:
@@ -343,9 +454,8 @@ def to_idle(state, rank, slot):
 
 
 @stage
-def from_idle(state, rank, slot):
+def from_idle(ranks, slots, rank, slot):
     """Take a slot out of the idle list."""
-    ranks, slots = state.ranks, state.slots
     older, newer = slots[slot, S_OLDER], slots[slot, S_NEWER]
     if older >= 0:
         slots[older, S_NEWER] = newer
@@ -359,9 +469,8 @@ def from_idle(state, rank, slot):
 
 
 @stage
-def unlink(state, rank, slot):
+def unlink(slots, heads, rank, slot):
     """Take a slot out of its parent's (or root) list."""
-    slots = state.slots
     if slots[slot, S_KEY] == LOOSE:
         return
     before, after = slots[slot, S_PREV], slots[slot, S_NEXT]
@@ -371,20 +480,19 @@ def unlink(state, rank, slot):
         slots[before, S_NEXT] = after
     elif slots[slot, S_KEY] < 0:
         slots[slots[slot, S_PARENT], S_CHILD] = after
-    elif state.heads[rank, slots[slot, S_KEY]] == slot:
-        state.heads[rank, slots[slot, S_KEY]] = after
+    elif heads[rank, slots[slot, S_KEY]] == slot:
+        heads[rank, slots[slot, S_KEY]] = after
 
 
 @stage
-def link(state, rank, slot, parent, key):
+def link(slots, heads, rank, slot, parent, key):
     """Put a slot at the front of its parent's (``key`` -1) or a root list."""
-    slots = state.slots
     slots[slot, S_PARENT] = parent
     slots[slot, S_KEY] = key
     slots[slot, S_PREV] = -1
     if key >= 0:
-        after = state.heads[rank, key]
-        state.heads[rank, key] = slot
+        after = heads[rank, key]
+        heads[rank, key] = slot
     else:
         after = slots[parent, S_CHILD]
         slots[parent, S_CHILD] = slot
@@ -394,11 +502,10 @@ def link(state, rank, slot, parent, key):
 
 
 @stage
-def new_slot(state, node, start, blocks, refs):
-    slots, clock = state.slots, state.clock
+def new_slot(slots, stacks, clock, node, start, blocks, refs, owner, play):
     if clock[SLOTS_FREE] > 0:
         clock[SLOTS_FREE] -= 1
-        slot = state.unused[clock[SLOTS_FREE]]
+        slot = stacks[0, clock[SLOTS_FREE]]
     else:
         slot = clock[SLOTS_USED]
         clock[SLOTS_USED] += 1
@@ -407,27 +514,41 @@ def new_slot(state, node, start, blocks, refs):
     slots[slot, S_BLOCKS] = blocks
     slots[slot, S_REFS] = refs
     slots[slot, S_CHILD] = -1
+    slots[slot, S_LIST] = owner
+    slots[slot, S_PLAY] = play
     return slot
 
 
 @stage
 def take_blocks(world, state, rank, n):
     """Take ``n`` free blocks: those without content first, then the longest idle, each slot from its end."""
-    ranks, slots = state.ranks, state.slots
+    ranks = state.ranks
     if n <= ranks[rank, R_PLAIN]:
         ranks[rank, R_PLAIN] -= n
         return
     n -= ranks[rank, R_PLAIN]
     ranks[rank, R_PLAIN] = 0
-    if state.clock[NOW] >= world.stop.window_ps:
-        state.totals[T_EVICTED] += n
+    count(world.rules, state.clock, state.totals, state.ranks, rank, T_EVICTED, n)
+    if state.stores[rank, Y_SIZE] > 0:
+        count(world.rules, state.clock, state.totals, state.ranks, rank, T_STORED, n)
+    evict(state, rank, n)
+
+
+@apart
+def evict(state, rank, n):
+    """Forget the content of ``n`` idle blocks, or write it to the host tier."""
+    ranks, slots = state.ranks, state.slots
     while n > 0:
         slot = ranks[rank, R_OLD]
+        if state.stores[rank, Y_SIZE] > 0:
+            last = slots[slot, S_START] + slots[slot, S_BLOCKS]
+            first = max(slots[slot, S_START], last - n)
+            store_names(state, rank, slots[slot, S_LIST], slots[slot, S_PLAY], slots[slot, S_NODE], first, last)
         if slots[slot, S_BLOCKS] <= n:
             n -= slots[slot, S_BLOCKS]
-            from_idle(state, rank, slot)
-            unlink(state, rank, slot)
-            state.unused[state.clock[SLOTS_FREE]] = slot
+            from_idle(state.ranks, state.slots, rank, slot)
+            unlink(state.slots, state.heads, rank, slot)
+            state.stacks[0, state.clock[SLOTS_FREE]] = slot
             state.clock[SLOTS_FREE] += 1
         else:
             slots[slot, S_BLOCKS] -= n
@@ -436,36 +557,46 @@ def take_blocks(world, state, rank, n):
 
 
 @stage
-def root_key(world, state, lane, parent, node):
-    """Root list in which slots of ``node`` stand, or -1 when they stand in the list of their parent slot."""
-    scope = world.tree.scope[node]
-    if parent >= 0 and world.tree.scope[state.slots[parent, S_NODE]] == scope:
-        return -1
-    agents = len(state.lanes)
+def owner_list(tree, rules, lanes, agents, lane, node):
+    """List in which content of ``node`` is kept: of the lane's agent, of its trajectory, or of what all share."""
+    scope = tree[node, N_SCOPE]
     if scope == SCOPE_PLAY:
-        return lane
+        return lanes[lane, L_AGENT]
     if scope == SCOPE_TRAJECTORY:
-        return agents + state.lanes[lane, L_TRAJECTORY]
-    return agents + len(world.fleet.order)
+        return rules[U_AGENTS] + agents[lanes[lane, L_AGENT], G_TRAJECTORY]
+    return rules[U_AGENTS] + rules[U_RUNS]
 
 
 @stage
-def find_slot(world, state, rank, lane, parent, node, start):
+def owner_play(tree, lanes, agents, lane, node):
+    """Play to which content of ``node`` belongs; 0 when it is shared."""
+    return agents[lanes[lane, L_AGENT], G_PLAY] if tree[node, N_SCOPE] == SCOPE_PLAY else 0
+
+
+@stage
+def root_key(tree, rules, lanes, agents, slots, lane, parent, node):
+    """Root list in which slots of ``node`` stand, or -1 when they stand in the list of their parent slot."""
+    if parent >= 0 and tree[slots[parent, S_NODE], N_SCOPE] == tree[node, N_SCOPE]:
+        return -1
+    return owner_list(tree, rules, lanes, agents, lane, node)
+
+
+@stage
+def find_slot(tree, rules, lanes, agents, slots, heads, rank, lane, parent, node, start):
     """The slot that holds block ``start`` of a path next after ``parent``, or -1."""
-    slots = state.slots
-    key = root_key(world, state, lane, parent, node)
-    slot = slots[parent, S_CHILD] if key < 0 else state.heads[rank, key]
+    key = root_key(tree, rules, lanes, agents, slots, lane, parent, node)
+    slot = slots[parent, S_CHILD] if key < 0 else heads[rank, key]
     while slot >= 0 and not (slots[slot, S_NODE] == node and slots[slot, S_START] == start):
         slot = slots[slot, S_NEXT]
     return slot
 
 
 @stage
-def path_end(world, state, lane, i):
+def path_end(tree, lanes, path, lane, i):
     """Block at which node ``i`` of the lane's path ends: where the next one begins."""
-    if i + 1 < state.lanes[lane, L_PATH_LEN]:
-        return world.tree.start[state.path[lane, i + 1]]
-    return state.lanes[lane, L_PATH_END]
+    if i + 1 < lanes[lane, L_PATH_LEN]:
+        return tree[path[lane, i + 1], N_START]
+    return lanes[lane, L_PATH_END]
 
 
 @stage
@@ -475,9 +606,9 @@ def match(world, state, rank, lane, most):
     hit, idle, slot = 0, 0, -1
     for i in range(state.lanes[lane, L_PATH_LEN]):
         node = state.path[lane, i]
-        end = min(most, path_end(world, state, lane, i))
+        end = min(most, path_end(world.tree, state.lanes, state.path, lane, i))
         while hit < end:
-            slot = find_slot(world, state, rank, lane, slot, node, hit)
+            slot = find_slot(world.tree, world.rules, state.lanes, state.agents, state.slots, state.heads, rank, lane, slot, node, hit)
             if slot < 0:
                 return hit, idle
             n = min(slots[slot, S_BLOCKS], end - hit)
@@ -490,10 +621,11 @@ def match(world, state, rank, lane, most):
 
 
 @stage
-def split(state, rank, slot, n):
+def split(ranks, slots, heads, stacks, clock, rank, slot, n):
     """Cut the first ``n`` blocks off a slot into a slot of their own, its new parent; return that."""
-    slots, ranks = state.slots, state.ranks
-    upper = new_slot(state, slots[slot, S_NODE], slots[slot, S_START], n, slots[slot, S_REFS])
+    upper = new_slot(
+        slots, stacks, clock, slots[slot, S_NODE], slots[slot, S_START], n, slots[slot, S_REFS], slots[slot, S_LIST], slots[slot, S_PLAY]
+    )
     before, after, key = slots[slot, S_PREV], slots[slot, S_NEXT], slots[slot, S_KEY]
     slots[upper, S_PARENT] = slots[slot, S_PARENT]
     slots[upper, S_KEY] = key
@@ -505,8 +637,8 @@ def split(state, rank, slot, n):
         slots[before, S_NEXT] = upper
     elif key < 0:
         slots[slots[slot, S_PARENT], S_CHILD] = upper
-    elif state.heads[rank, key] == slot:
-        state.heads[rank, key] = upper
+    elif heads[rank, key] == slot:
+        heads[rank, key] = upper
     slots[upper, S_CHILD] = slot
     slots[slot, S_PARENT] = upper
     slots[slot, S_KEY] = -1
@@ -532,18 +664,18 @@ def hold_prefix(world, state, rank, lane, hit):
     slots, lanes = state.slots, state.lanes
     at, slot, i = 0, -1, 0
     while at < hit:
-        node, end = state.path[lane, i], min(hit, path_end(world, state, lane, i))
+        node, end = state.path[lane, i], min(hit, path_end(world.tree, state.lanes, state.path, lane, i))
         above = slot
-        slot = find_slot(world, state, rank, lane, above, node, at)
+        slot = find_slot(world.tree, world.rules, state.lanes, state.agents, state.slots, state.heads, rank, lane, above, node, at)
         if slots[slot, S_BLOCKS] > end - at:
-            slot = split(state, rank, slot, end - at)
+            slot = split(state.ranks, state.slots, state.heads, state.stacks, state.clock, rank, slot, end - at)
         if slots[slot, S_KEY] >= 0:  # the slot above does not list it, so it may have grown past it and been split since
             slots[slot, S_PARENT] = above
         if slots[slot, S_REFS] == 0:
-            from_idle(state, rank, slot)
+            from_idle(state.ranks, state.slots, rank, slot)
         slots[slot, S_REFS] += 1
         at += slots[slot, S_BLOCKS]
-        if at == path_end(world, state, lane, i):
+        if at == path_end(world.tree, state.lanes, state.path, lane, i):
             i += 1
     lanes[lane, L_TIP] = slot
     lanes[lane, L_DEPTH] = i
@@ -554,21 +686,38 @@ def hold_prefix(world, state, rank, lane, hit):
 @stage
 def hash_blocks(world, state, rank, lane, upto):
     """Make the lane's blocks findable up to block ``upto`` of its path, unless their content is cached already."""
-    if world.sched.prefix_cache == 0:
+    if world.pools[state.ranks[rank, R_POOL]][P_CACHE] != CACHE_BLOCKS:
         return
     slots, lanes = state.slots, state.lanes
     while lanes[lane, L_HASHED] < upto and lanes[lane, L_PRIVATE] == 0 and lanes[lane, L_DEPTH] < lanes[lane, L_PATH_LEN]:
         node = state.path[lane, lanes[lane, L_DEPTH]]
-        at, end, tip = lanes[lane, L_HASHED], path_end(world, state, lane, lanes[lane, L_DEPTH]), lanes[lane, L_TIP]
+        at, end, tip = lanes[lane, L_HASHED], path_end(world.tree, state.lanes, state.path, lane, lanes[lane, L_DEPTH]), lanes[lane, L_TIP]
         n = min(upto, end) - at
-        if find_slot(world, state, rank, lane, tip, node, at) >= 0:
+        if find_slot(world.tree, world.rules, state.lanes, state.agents, state.slots, state.heads, rank, lane, tip, node, at) >= 0:
             lanes[lane, L_PRIVATE] = 1
             return
         if tip >= 0 and slots[tip, S_NODE] == node and slots[tip, S_REFS] == 1 and slots[tip, S_CHILD] < 0:
             slots[tip, S_BLOCKS] += n
         else:
-            slot = new_slot(state, node, at, n, 1)
-            link(state, rank, slot, tip, root_key(world, state, lane, tip, node))
+            slot = new_slot(
+                state.slots,
+                state.stacks,
+                state.clock,
+                node,
+                at,
+                n,
+                1,
+                owner_list(world.tree, world.rules, state.lanes, state.agents, lane, node),
+                owner_play(world.tree, state.lanes, state.agents, lane, node),
+            )
+            link(
+                state.slots,
+                state.heads,
+                rank,
+                slot,
+                tip,
+                root_key(world.tree, world.rules, state.lanes, state.agents, state.slots, lane, tip, node),
+            )
             lanes[lane, L_TIP] = slot
         lanes[lane, L_HASHED] += n
         if lanes[lane, L_HASHED] == end:
@@ -579,60 +728,315 @@ def hash_blocks(world, state, rank, lane, upto):
 def release_blocks(world, state, rank, lane, held):
     """Give back the lane's ``held`` blocks: the findable ones to the idle list, last block first; the others without content."""
     slots, ranks, lanes = state.slots, state.ranks, state.lanes
-    ranks[rank, R_PLAIN] += held + world.fleet.fixed_blocks - lanes[lane, L_HASHED]
+    ranks[rank, R_FULL] = BLOCKED_NOT
+    ranks[rank, R_PLAIN] += held + world.pools[state.ranks[rank, R_POOL]][P_FIXED] - lanes[lane, L_HASHED]
     slot = lanes[lane, L_TIP]
     while slot >= 0:
         slots[slot, S_REFS] -= 1
         if slots[slot, S_REFS] == 0:
-            to_idle(state, rank, slot)
+            to_idle(state.ranks, state.slots, rank, slot)
         slot = slots[slot, S_PARENT]
     lanes[lane, L_TIP] = -1
     lanes[lane, L_HASHED] = 0
+
+
+# ------------ names: host tier, resumable ends
+
+
+@stage
+def new_name(names, heads, stacks, clock, first_list, store, owner, play, node, start, end):
+    """A run of names, in its list but not yet among the store's ages."""
+    place = first_list + store
+    if clock[NAMES_FREE] > 0:
+        clock[NAMES_FREE] -= 1
+        run = stacks[1, clock[NAMES_FREE]]
+    else:
+        run = clock[NAMES_USED]
+        clock[NAMES_USED] += 1
+    names[run, X_NODE] = node
+    names[run, X_START] = start
+    names[run, X_END] = end
+    names[run, X_LIST] = owner
+    names[run, X_PLAY] = play
+    names[run, X_PREV] = -1
+    names[run, X_NEXT] = heads[place, owner]
+    if heads[place, owner] >= 0:
+        names[heads[place, owner], X_PREV] = run
+    heads[place, owner] = run
+    return run
+
+
+@stage
+def drop_name(names, stores, heads, stacks, clock, first_list, store, run):
+    """Take a run out of its list and the store's ages."""
+    before, after = names[run, X_PREV], names[run, X_NEXT]
+    if after >= 0:
+        names[after, X_PREV] = before
+    if before >= 0:
+        names[before, X_NEXT] = after
+    else:
+        heads[first_list + store, names[run, X_LIST]] = after
+    older, newer = names[run, X_OLDER], names[run, X_NEWER]
+    if older >= 0:
+        names[older, X_NEWER] = newer
+    else:
+        stores[store, Y_OLD] = newer
+    if newer >= 0:
+        names[newer, X_OLDER] = older
+    else:
+        stores[store, Y_NEW] = older
+    stacks[1, clock[NAMES_FREE]] = run
+    clock[NAMES_FREE] += 1
+
+
+@apart
+def take_out_names(state, store, owner, play, node, start, end):
+    """Let the names of blocks ``start .. end`` of a node go."""
+    names, stores = state.names, state.stores
+    run = state.heads[len(state.ranks) + store, owner]
+    while run >= 0:
+        after = names[run, X_NEXT]
+        if names[run, X_NODE] == node and names[run, X_PLAY] == play and names[run, X_START] < end and start < names[run, X_END]:
+            first, last = names[run, X_START], names[run, X_END]
+            stores[store, Y_USED] -= min(last, end) - max(first, start)
+            if first >= start and last <= end:
+                drop_name(state.names, state.stores, state.heads, state.stacks, state.clock, len(state.ranks), store, run)
+            elif first >= start:
+                names[run, X_START] = end
+            elif last <= end:
+                names[run, X_END] = start
+            else:  # its end is older than its beginning
+                names[run, X_END] = start
+                upper = new_name(state.names, state.heads, state.stacks, state.clock, len(state.ranks), store, owner, play, node, end, last)
+                older = names[run, X_OLDER]
+                names[upper, X_OLDER] = older
+                names[upper, X_NEWER] = run
+                names[run, X_OLDER] = upper
+                if older >= 0:
+                    names[older, X_NEWER] = upper
+                else:
+                    stores[store, Y_OLD] = upper
+        run = after
+
+
+@apart
+def store_names(state, store, owner, play, node, start, end):
+    """Take in the names of blocks ``start .. end`` of a node, the last one first; the oldest leave when there are too many."""
+    names, stores = state.names, state.stores
+    take_out_names(state, store, owner, play, node, start, end)
+    new = stores[store, Y_NEW]
+    if (
+        new >= 0 and names[new, X_LIST] == owner and names[new, X_PLAY] == play and names[new, X_NODE] == node
+        and names[new, X_START] == end
+    ):  # fmt: skip
+        names[new, X_START] = start
+    else:
+        run = new_name(state.names, state.heads, state.stacks, state.clock, len(state.ranks), store, owner, play, node, start, end)
+        names[run, X_OLDER] = new
+        names[run, X_NEWER] = -1
+        if new >= 0:
+            names[new, X_NEWER] = run
+        else:
+            stores[store, Y_OLD] = run
+        stores[store, Y_NEW] = run
+    stores[store, Y_USED] += end - start
+    while stores[store, Y_USED] > stores[store, Y_SIZE]:
+        old = stores[store, Y_OLD]
+        n = min(names[old, X_END] - names[old, X_START], stores[store, Y_USED] - stores[store, Y_SIZE])
+        names[old, X_END] -= n
+        stores[store, Y_USED] -= n
+        if names[old, X_END] == names[old, X_START]:
+            drop_name(state.names, state.stores, state.heads, state.stacks, state.clock, len(state.ranks), store, old)
+
+
+@apart
+def match_names(world, state, store, lane, hit, most):
+    """Blocks of the lane's path from block ``hit`` on that a store has, at most up to block ``most``."""
+    names, at = state.names, hit
+    for i in range(state.lanes[lane, L_PATH_LEN]):
+        node = state.path[lane, i]
+        end = min(most, path_end(world.tree, state.lanes, state.path, lane, i))
+        play = owner_play(world.tree, state.lanes, state.agents, lane, node)
+        while at < end:
+            run = state.heads[len(state.ranks) + store, owner_list(world.tree, world.rules, state.lanes, state.agents, lane, node)]
+            while run >= 0 and not (
+                names[run, X_NODE] == node and names[run, X_PLAY] == play and names[run, X_START] <= at and at < names[run, X_END]
+            ):
+                run = names[run, X_NEXT]
+            if run < 0:
+                return at - hit
+            at = min(names[run, X_END], end)
+    return at - hit
+
+
+@apart
+def last_name(world, state, store, lane, hit):
+    """The most of the lane's first ``hit`` blocks that end with a block whose name a store has."""
+    names, found = state.names, 0
+    for i in range(state.lanes[lane, L_PATH_LEN]):
+        node = state.path[lane, i]
+        end = min(hit, path_end(world.tree, state.lanes, state.path, lane, i))
+        play = owner_play(world.tree, state.lanes, state.agents, lane, node)
+        run = state.heads[len(state.ranks) + store, owner_list(world.tree, world.rules, state.lanes, state.agents, lane, node)]
+        while run >= 0:
+            if names[run, X_NODE] == node and names[run, X_PLAY] == play and names[run, X_START] < min(names[run, X_END], end):
+                found = max(found, min(names[run, X_END], end))
+            run = names[run, X_NEXT]
+    return found
+
+
+@apart
+def take_out_path(world, state, store, lane, start, end):
+    """Let the names of blocks ``start .. end`` of the lane's path go."""
+    at = start
+    for i in range(state.lanes[lane, L_PATH_LEN]):
+        node = state.path[lane, i]
+        upto = min(end, path_end(world.tree, state.lanes, state.path, lane, i))
+        if at < upto:
+            owner, play = (
+                owner_list(world.tree, world.rules, state.lanes, state.agents, lane, node),
+                owner_play(world.tree, state.lanes, state.agents, lane, node),
+            )
+            take_out_names(state, store, owner, play, node, at, upto)
+            at = upto
+
+
+@stage
+def keep_tail(world, state, rank, lane, tokens):
+    """Remember that a later prompt can resume after the full blocks of the call's first ``tokens``."""
+    if world.pools[state.ranks[rank, R_POOL], P_TAILS] > 0:
+        store_tail(world, state, rank, lane, min(tokens // world.rules[U_BLOCK], state.lanes[lane, L_PATH_END]))
+
+
+@apart
+def store_tail(world, state, rank, lane, full):
+    """The end of the lane's first ``full`` blocks becomes the newest that can be resumed."""
+    store = len(state.ranks) + rank
+    if full == 0 or world.pools[state.ranks[rank, R_POOL], P_CACHE] != CACHE_BLOCKS:
+        return
+    i = 0
+    while path_end(world.tree, state.lanes, state.path, lane, i) < full:
+        i += 1
+    node = state.path[lane, i]
+    store_names(
+        state,
+        store,
+        owner_list(world.tree, world.rules, state.lanes, state.agents, lane, node),
+        owner_play(world.tree, state.lanes, state.agents, lane, node),
+        node,
+        full - 1,
+        full,
+    )
 
 
 # ------------ a call's life
 
 
 @stage
-def fewest_plays(ranks):
-    """The rank with the fewest plays bound to it, the first of equals."""
-    best = 0
-    for rank in range(1, len(ranks)):
-        if ranks[rank, R_BOUND] < ranks[best, R_BOUND]:
+def load_of(ranks, rank):
+    """Calls that a router counts."""
+    return ranks[rank, R_WAITING] + ranks[rank, R_RUNNING] + ranks[rank, R_PARKED]
+
+
+@stage
+def bind(world, state, group, router):
+    """The rank of ``group`` (or the first rank of a worker) to which a thread's calls shall go: the one with the fewest threads."""
+    ranks, best = state.ranks, -1
+    if router != ROUTER_AFFINITY and router != ROUTER_WORKER_AFFINITY:
+        return 0
+    for i in range(world.rules[U_ENTRIES + group]):
+        rank = state.groups[group, i]
+        if router == ROUTER_WORKER_AFFINITY and ranks[rank, R_NUMBER] != 0:
+            continue
+        if best < 0 or ranks[rank, R_BOUND] < ranks[best, R_BOUND]:
+            best = rank
+    ranks[best, R_BOUND] += 1
+    return best
+
+
+@stage
+def least_loaded(world, state, group, worker):
+    """The rank of ``group`` (of one worker unless that is -1) with the fewest calls, the first of equals."""
+    ranks, best = state.ranks, -1
+    for i in range(world.rules[U_ENTRIES + group]):
+        rank = state.groups[group, i]
+        if (worker < 0 or ranks[rank, R_WORKER] == worker) and (best < 0 or load_of(ranks, rank) < load_of(ranks, best)):
             best = rank
     return best
+
+
+@stage
+def route(world, state, group, router, home, turn):
+    """The thread's own rank, the least loaded of its worker, the next in turn, or the least loaded of all."""
+    if router == ROUTER_AFFINITY:
+        return home
+    if router == ROUTER_ROUND_ROBIN:
+        return state.groups[group, turn % world.rules[U_ENTRIES + group]]
+    if router == ROUTER_WORKER_AFFINITY:
+        return least_loaded(world, state, group, state.ranks[home, R_WORKER])
+    return least_loaded(world, state, group, -1)
+
+
+@apart
+def best_prefix(world, state, lane):
+    """The entry rank that holds most of a prompt, unless loads differ too much or it holds too little of it: then the least loaded."""
+    ranks, entries, rules = state.ranks, state.groups[0], world.rules
+    lightest = least_loaded(world, state, 0, -1)
+    low, high = load_of(ranks, lightest), 0
+    for i in range(rules[U_ENTRIES]):
+        high = max(high, load_of(ranks, entries[i]))
+    if high - low > rules[U_BALANCE] and high * 1000 > rules[U_BALANCE_MILLI] * low:
+        return lightest
+    most = (state.lanes[lane, L_KNOWN] - 1) // rules[U_BLOCK]
+    best, held = -1, -1
+    for i in range(rules[U_ENTRIES]):
+        rank = entries[i]
+        hit, _ = match(world, state, rank, lane, most)
+        if hit > held or (hit == held and load_of(ranks, rank) < load_of(ranks, best)):
+            best, held = rank, hit
+    if held * 1000 <= rules[U_MATCH_MILLI] * most:
+        return lightest
+    return best
+
+
+@stage
+def route_entry(world, state, lane):
+    """The rank that takes the lane's next call."""
+    router, clock = world.rules[U_ROUTER], state.clock
+    if router == ROUTER_PREFIX:
+        return best_prefix(world, state, lane)
+    clock[TURN] += 1
+    return route(world, state, 0, router, state.lanes[lane, L_HOME], clock[TURN] - 1)
+
+
+@stage
+def route_decode(world, state, lane):
+    """The rank that will decode the lane's call."""
+    state.clock[DECODE_TURN] += 1
+    turn = state.clock[DECODE_TURN] - 1
+    return route(world, state, 1, world.rules[U_DECODE_ROUTER], state.lanes[lane, L_DHOME], turn)
 
 
 @stage
 def start_play(world, state, lane):
-    """Give the lane its next trajectory, and a rank when sessions have affinity."""
-    lanes, ranks, fleet = state.lanes, state.ranks, world.fleet
-    lanes[lane, L_PLAY] += 1
-    turn = lane + lanes[lane, L_PLAY] * (len(lanes) + 1)
-    lanes[lane, L_TRAJECTORY] = fleet.order[turn % len(fleet.order)]
-    lanes[lane, L_CALL] = world.calls.first[lanes[lane, L_TRAJECTORY]]
-    for rank in range(len(state.heads)):
-        state.heads[rank, lane] = -1
-    if fleet.router == ROUTER_AFFINITY:
-        lanes[lane, L_HOME] = fewest_plays(ranks)
-        ranks[lanes[lane, L_HOME], R_BOUND] += 1
+    """Give the agent its next trajectory; the lane is that of its main thread."""
+    agent = state.lanes[lane, L_AGENT]
+    state.agents[agent, G_PLAY] += 1
+    turn = agent + state.agents[agent, G_PLAY] * (world.rules[U_AGENTS] + 1)
+    trajectory = world.runs[turn % (len(world.runs) - 1), J_ORDER]
+    state.agents[agent, G_TRAJECTORY] = trajectory
+    state.agents[agent, G_LEFT] = world.runs[trajectory + 1, J_CALL] - world.runs[trajectory, J_CALL]
+    for rank in range(len(state.ranks)):
+        state.heads[rank, agent] = -1
+    start_thread(state.lanes, lane, world.runs[trajectory, J_THREAD], world.runs[trajectory, J_CALL], -1)
 
 
 @stage
-def route(world, state, lane):
-    """The rank that takes the lane's next call."""
-    ranks, clock = state.ranks, state.clock
-    if world.fleet.router == ROUTER_AFFINITY:
-        return state.lanes[lane, L_HOME]
-    if world.fleet.router == ROUTER_ROUND_ROBIN:
-        rank = clock[TURN] % len(ranks)
-        clock[TURN] += 1
-        return rank
-    best = 0
-    for rank in range(1, len(ranks)):
-        if ranks[rank, R_WAITING] + ranks[rank, R_RUNNING] < ranks[best, R_WAITING] + ranks[best, R_RUNNING]:
-            best = rank
-    return best
+def start_thread(lanes, lane, row, call, parent):
+    lanes[lane, L_ROW] = row
+    lanes[lane, L_CALL] = call
+    lanes[lane, L_PARENT] = parent
+    lanes[lane, L_HOME] = -1
 
 
 @stage
@@ -640,80 +1044,125 @@ def trace_path(world, state, lane):
     """Write the tree nodes that the lane's call fills, root first and the end of its answer last."""
     calls, tree = world.calls, world.tree
     call = state.lanes[lane, L_CALL]
-    last, tokens = calls.leaf[call], calls.prompt_tokens[call]
-    if calls.answer[call] >= 0:
-        last, tokens = calls.answer[call], tokens + calls.output_tokens[call] - 1
-    end = tokens // world.fleet.block_tokens
+    last, tokens = calls[call, K_LEAF], calls[call, K_PROMPT]
+    if calls[call, K_ANSWER] >= 0:
+        last, tokens = calls[call, K_ANSWER], tokens + calls[call, K_OUTPUT] - 1
+    end = tokens // world.rules[U_BLOCK]
     state.lanes[lane, L_PATH_END] = end
     n, node, below = 0, last, end
     while node >= 0:
-        if tree.start[node] < below:
-            n, below = n + 1, tree.start[node]
-        node = tree.parent[node]
+        if tree[node, N_START] < below:
+            n, below = n + 1, tree[node, N_START]
+        node = tree[node, N_PARENT]
     i, node, below = n, last, end
     while node >= 0:
-        if tree.start[node] < below:
-            i, below = i - 1, tree.start[node]
+        if tree[node, N_START] < below:
+            i, below = i - 1, tree[node, N_START]
             state.path[lane, i] = node
-        node = tree.parent[node]
+        node = tree[node, N_PARENT]
     state.lanes[lane, L_PATH_LEN] = n
 
 
 @stage
 def send(world, state, lane):
-    """The agent sends its next call: it joins the queue of a rank."""
-    lanes, calls = state.lanes, world.calls
+    """The lane sends its next call: it joins the queue of a rank."""
+    lanes, calls, rules = state.lanes, world.calls, world.rules
     if lanes[lane, L_CALL] < 0:
         start_play(world, state, lane)
-    rank = route(world, state, lane)
-    call = lanes[lane, L_CALL]
+    if lanes[lane, L_HOME] < 0:
+        lanes[lane, L_HOME] = bind(world, state, 0, rules[U_ROUTER])
+        if rules[U_DISAGGREGATED] == 1:
+            lanes[lane, L_DHOME] = bind(world, state, 1, rules[U_DECODE_ROUTER])
+    call, agent = lanes[lane, L_CALL], lanes[lane, L_AGENT]
     trace_path(world, state, lane)
-    lanes[lane, L_RANK] = rank
-    lanes[lane, L_STATE] = WAITING
-    lanes[lane, L_KNOWN] = calls.prompt_tokens[call]
+    lanes[lane, L_KNOWN] = calls[call, K_PROMPT]
     lanes[lane, L_SEND_PS] = state.clock[NOW]
-    lanes[lane, L_ADMIT_PS] = -1
-    lanes[lane, L_FIRST_PS] = -1
+    for column in range(L_CLAIM_PS, L_LAST_PS + 1):
+        lanes[lane, column] = -1
     lanes[lane, L_CACHED] = 0
+    lanes[lane, L_FROM_HOST] = 0
+    lanes[lane, L_MOVED] = 0
+    lanes[lane, L_MOVED_TOKENS] = 0
     lanes[lane, L_PREEMPTED] = 0
-    queue_back(state, rank, lane)
-    state.load[rank // world.fleet.ranks] += 1
+    lanes[lane, L_TARGET] = -1
+    lanes[lane, L_TIP] = -1
+    rank = route_entry(world, state, lane)
+    lanes[lane, L_ENTRY] = rank
+    lanes[lane, L_RANK] = rank
     state.clock[ISSUED] += 1
-    number = call - calls.first[lanes[lane, L_TRAJECTORY]]
-    log(state, EVENT_SEND, rank, lane, lanes[lane, L_TRAJECTORY], number, lanes[lane, L_PLAY], world.fleet.ranks)
+    trajectory = state.agents[agent, G_TRAJECTORY]
+    log(
+        state.events,
+        state.clock,
+        state.ranks,
+        EVENT_SEND,
+        rank,
+        lane,
+        trajectory,
+        call - world.runs[trajectory, J_CALL],
+        state.agents[agent, G_PLAY],
+    )
+    if rules[U_PREALLOC] == 1 and world.pools[state.ranks[rank, R_POOL]][P_ROLE] == ROLE_PREFILL:
+        lanes[lane, L_STATE] = CLAIMING
+        queue_for_claim(world, state, lane)
+    else:
+        queue_for_step(state, rank, lane)
+
+
+@stage
+def queue_for_step(state, rank, lane):
+    """The lane's call waits to be admitted by a step."""
+    state.lanes[lane, L_STATE] = WAITING
+    queue_back(state.lanes, state.ranks, rank, lane)
+    state.workers[state.ranks[rank, R_WORKER], W_LOAD] += 1
+
+
+@stage
+def queue_for_claim(world, state, lane):
+    """The lane's call waits for a decode seat."""
+    target = route_decode(world, state, lane)
+    state.lanes[lane, L_TARGET] = target
+    queue_back(state.lanes, state.ranks, target, lane)
+    state.ranks[target, R_CLAIM] = 1
 
 
 @stage
 def grown(lanes, lane, step, period):
-    """Blocks the decoding lane has taken in its steps before worker step ``step``."""
+    """Blocks the decoding lane has taken in its steps before decode step ``step``."""
+    if lanes[lane, L_BUCKET] < 0:
+        return 0
     first = lanes[lane, L_ENTRY_STEP] + (lanes[lane, L_BUCKET] - lanes[lane, L_ENTRY_STEP]) % period
     return 0 if first >= step else 1 + (step - 1 - first) // period
 
 
 @stage
-def enter_decode(world, state, rank, lane, step, steps):
-    """From worker step ``step`` on, the lane decodes for ``steps`` steps."""
-    lanes, ranks = state.lanes, state.ranks
-    size, period = world.fleet.block_tokens, state.growing.shape[1]
-    slack = max(0, min(size - 1, lanes[lane, L_HELD] * size - (lanes[lane, L_KNOWN] - 1)))
+def enter_decode(world, state, rank, lane, steps):
+    """From the rank's next decode step on, the lane decodes for ``steps`` steps."""
+    lanes, ranks, kind = state.lanes, state.ranks, world.pools[state.ranks[rank, R_POOL]]
+    size, period, step = world.rules[U_BLOCK], kind[P_PERIOD], ranks[rank, R_CLOCK]
     lanes[lane, L_ENTRY_STEP] = step
     lanes[lane, L_LAST_STEP] = step + steps - 1
-    lanes[lane, L_BUCKET] = (step + state.first_growth[slack] - 1) % period
-    state.growing[rank, lanes[lane, L_BUCKET]] += 1
+    lanes[lane, L_BUCKET] = -1
+    if kind[P_CACHE] != CACHE_SLOTS:
+        slack = max(0, min(size - 1, lanes[lane, L_HELD] * size - (lanes[lane, L_KNOWN] - 1)))
+        lanes[lane, L_BUCKET] = (step + world.first_growth[ranks[rank, R_POOL], slack] - 1) % period
+        state.growing[rank, lanes[lane, L_BUCKET]] += 1
     ranks[rank, R_CONTEXT_MILLI] += lanes[lane, L_KNOWN] * 1000
-    sift_up(state.heap[rank], lanes, ranks[rank, R_DECODING], lane)
+    sift_up(state.queues[1, rank], lanes, ranks[rank, R_DECODING], lane)
     ranks[rank, R_DECODING] += 1
 
 
 @stage
-def leave_decode(world, state, rank, lane, step):
-    """The lane has done its decode steps before worker step ``step``: count its blocks and take it off the books."""
-    lanes, ranks = state.lanes, state.ranks
-    lanes[lane, L_HELD] += grown(lanes, lane, step, state.growing.shape[1])
-    state.growing[rank, lanes[lane, L_BUCKET]] -= 1
+def leave_decode(world, state, rank, lane):
+    """Count the blocks of a lane that decodes no more, and take it off the books; returns the decode steps it has done."""
+    lanes, ranks, kind = state.lanes, state.ranks, world.pools[state.ranks[rank, R_POOL]]
+    step = ranks[rank, R_CLOCK]
+    lanes[lane, L_HELD] += grown(lanes, lane, step, kind[P_PERIOD])
+    if lanes[lane, L_BUCKET] >= 0:
+        state.growing[rank, lanes[lane, L_BUCKET]] -= 1
     done = step - lanes[lane, L_ENTRY_STEP]
-    ranks[rank, R_CONTEXT_MILLI] -= lanes[lane, L_KNOWN] * 1000 + done * world.sched.accept_milli
-    remove_from_heap(state.heap[rank], lanes, ranks[rank, R_DECODING], lane)
+    ranks[rank, R_CONTEXT_MILLI] -= lanes[lane, L_KNOWN] * 1000 + done * kind[P_ACCEPT]
+    remove_from_heap(state.queues[1, rank], lanes, ranks[rank, R_DECODING], lane)
     ranks[rank, R_DECODING] -= 1
     return done
 
@@ -724,121 +1173,385 @@ def cut_loose(state, rank, lane, answer):
     slots = state.slots
     slot = state.lanes[lane, L_TIP]
     while slot >= 0 and slots[slot, S_NODE] == answer:
-        unlink(state, rank, slot)
+        unlink(state.slots, state.heads, rank, slot)
         slots[slot, S_KEY] = LOOSE
         slot = slots[slot, S_PARENT]
 
 
 @stage
+def blocks_for(rules, kind, tokens):
+    """Blocks that ``tokens`` fill; a fixed slot needs none besides its own."""
+    return 0 if kind[P_CACHE] == CACHE_SLOTS else (tokens + rules[U_BLOCK] - 1) // rules[U_BLOCK]
+
+
+@stage
+def whole_blocks(calls, rules, kind, call):
+    """Blocks that a call would need with the longest answer it may give."""
+    return blocks_for(rules, kind, calls[call, K_PROMPT] + kind[P_MAX_NEW]) + kind[P_FIXED]
+
+
+@stage
+def leave_seat(world, state, rank, lane):
+    """The call gives up its seat."""
+    state.ranks[rank, R_RESERVED] -= whole_blocks(
+        world.calls, world.rules, world.pools[state.ranks[rank, R_POOL]], state.lanes[lane, L_CALL]
+    )
+    state.ranks[rank, R_FULL] = BLOCKED_NOT
+    remove_running(state.lanes, state.ranks, rank, lane)
+
+
+@apart
+def leave_slot(world, state, rank, lane, tokens):
+    """Remember what the call leaves in its fixed slot: its first ``tokens``."""
+    lanes = state.lanes
+    state.clock[SEAT_USES] += 1
+    seat = state.seats[rank, lanes[lane, L_SEAT]]
+    length = lanes[lane, L_PATH_LEN]
+    seat[Z_NODE] = state.path[lane, length - 1] if length > 0 else -1
+    seat[Z_END] = min(tokens // world.rules[U_BLOCK], lanes[lane, L_PATH_END])
+    seat[Z_AGENT] = lanes[lane, L_AGENT]
+    seat[Z_PLAY] = state.agents[lanes[lane, L_AGENT], G_PLAY]
+    seat[Z_USED] = state.clock[SEAT_USES]
+    seat[Z_BUSY] = 0
+
+
+@stage
 def release(world, state, rank, lane):
     """The call leaves the rank: its blocks are freed."""
-    lanes, calls = state.lanes, world.calls
+    lanes, calls, kind = state.lanes, world.calls, world.pools[state.ranks[rank, R_POOL]]
     call = lanes[lane, L_CALL]
-    tokens = calls.prompt_tokens[call] + calls.output_tokens[call] - 1
-    hash_blocks(world, state, rank, lane, min(tokens // world.fleet.block_tokens, lanes[lane, L_HELD]))
-    if calls.answer[call] >= 0 and state.barren[calls.answer[call]] == 1:
-        cut_loose(state, rank, lane, calls.answer[call])
+    tokens = calls[call, K_PROMPT] + calls[call, K_OUTPUT] - 1
+    keep_tail(world, state, rank, lane, tokens)
+    hash_blocks(world, state, rank, lane, min(tokens // world.rules[U_BLOCK], lanes[lane, L_HELD]))
+    if calls[call, K_ANSWER] >= 0 and world.tree[calls[call, K_ANSWER], N_BARREN] == 1:
+        cut_loose(state, rank, lane, calls[call, K_ANSWER])
+    if kind[P_CACHE] == CACHE_SLOTS:
+        leave_slot(world, state, rank, lane, tokens)
     release_blocks(world, state, rank, lane, lanes[lane, L_HELD])
-    remove_running(state, rank, lane)
-    state.load[rank // world.fleet.ranks] -= 1
+    leave_seat(world, state, rank, lane)
+    state.workers[state.ranks[rank, R_WORKER], W_LOAD] -= 1
     lanes[lane, L_STATE] = AWAY
-    freed = lanes[lane, L_HELD] + world.fleet.fixed_blocks
-    log(state, EVENT_RELEASE, rank, lane, freed, free_blocks(state.ranks, rank), 0, world.fleet.ranks)
+    log(
+        state.events,
+        state.clock,
+        state.ranks,
+        EVENT_RELEASE,
+        rank,
+        lane,
+        lanes[lane, L_HELD] + kind[P_FIXED],
+        free_blocks(state.ranks, rank),
+        0,
+    )
+    if lanes[lane, L_TARGET] >= 0 and lanes[lane, L_TARGET] != rank:
+        unclaim(world, state, lane)
     next_call(world, state, lane)
+
+
+@apart
+def release_apart(world, state, rank, lane):
+    """As `release`, where that is rare."""
+    release(world, state, rank, lane)
+
+
+@apart
+def unclaim(world, state, lane):
+    """Give back a decode seat that was not needed: the call ended with its first token."""
+    lanes, target = state.lanes, state.lanes[lane, L_TARGET]
+    kind = world.pools[state.ranks[target, R_POOL]]
+    take_claim(state.lanes, lane)
+    release_blocks(world, state, target, lane, lanes[lane, L_HELD])
+    state.ranks[target, R_PARKED] -= 1
+    state.ranks[target, R_RESERVED] -= whole_blocks(world.calls, world.rules, kind, lanes[lane, L_CALL])
+    state.ranks[target, R_CLAIM] = 1
+    log(
+        state.events,
+        state.clock,
+        state.ranks,
+        EVENT_RELEASE,
+        target,
+        lane,
+        lanes[lane, L_HELD] + kind[P_FIXED],
+        free_blocks(state.ranks, target),
+        0,
+    )
+
+
+@stage
+def take_claim(lanes, lane):
+    """What the lane holds is from now on what it claimed at its decode rank."""
+    lanes[lane, L_HELD] = lanes[lane, L_A_HELD]
+    lanes[lane, L_HASHED] = lanes[lane, L_A_HASHED]
+    lanes[lane, L_PRIVATE] = lanes[lane, L_A_PRIVATE]
+    lanes[lane, L_TIP] = lanes[lane, L_A_TIP]
+    lanes[lane, L_DEPTH] = lanes[lane, L_A_DEPTH]
 
 
 @stage
 def next_call(world, state, lane):
-    """After a call: wait for the tool, then go on in the trajectory, take the next one, or retire."""
-    lanes, calls, clock = state.lanes, world.calls, state.clock
-    call = lanes[lane, L_CALL]
-    wake_ps = max(clock[NOW], lanes[lane, L_LAST_PS] + calls.tool_ps[call])
-    if call + 1 < calls.first[lanes[lane, L_TRAJECTORY] + 1]:
-        lanes[lane, L_CALL] = call + 1
-    else:
-        lanes[lane, L_CALL] = -1
-        if world.fleet.router == ROUTER_AFFINITY:
-            state.ranks[lanes[lane, L_HOME], R_BOUND] -= 1
-        if world.stop.max_plays_per_agent > 0 and lanes[lane, L_PLAY] + 1 >= world.stop.max_plays_per_agent:
-            clock[ACTIVE] -= 1
+    """After a call: its sub-agents start, or else its thread goes on."""
+    lanes, threads, clock = state.lanes, world.threads, state.clock
+    call, agent = lanes[lane, L_CALL], lanes[lane, L_AGENT]
+    ended_ps = lanes[lane, L_LAST_PS]
+    lanes[lane, L_READY_PS] = ended_ps
+    lanes[lane, L_PENDING] = world.calls[call, K_CHILDREN]
+    for i in range(world.calls[call, K_CHILDREN]):
+        row = world.calls[call, K_CHILD] + i
+        child = agent * world.rules[U_WIDTH] + row - world.runs[state.agents[agent, G_TRAJECTORY], J_THREAD]
+        start_thread(state.lanes, child, row, threads[row, H_CALL], lane)
+        push_send(state.lanes, state.clock, child, max(clock[NOW], ended_ps + threads[row, H_DELAY]))
+    if world.calls[call, K_CHILDREN] == 0:
+        go_on(world, state, lane)
+
+
+@stage
+def go_on(world, state, lane):
+    """After a call and all that it spawned: wait for the tool, then go on in the thread; at its end join the one that spawned it, or
+    take the next trajectory, or retire."""
+    lanes, threads, clock = state.lanes, world.threads, state.clock
+    while True:
+        call = lanes[lane, L_CALL]
+        wake_ps = max(clock[NOW], lanes[lane, L_READY_PS] + world.calls[call, K_TOOL])
+        if call + 1 < threads[lanes[lane, L_ROW] + 1, H_CALL]:
+            lanes[lane, L_CALL] = call + 1
+            push_send(state.lanes, state.clock, lane, wake_ps)
             return
-    push_send(state, lane, wake_ps)
+        unbind(world, state, lane)
+        parent = lanes[lane, L_PARENT]
+        if parent < 0:
+            lanes[lane, L_CALL] = -1
+            most = world.rules[U_MAX_PLAYS]
+            if most > 0 and state.agents[lanes[lane, L_AGENT], G_PLAY] + 1 >= most:
+                clock[ACTIVE] -= 1
+            else:
+                push_send(state.lanes, state.clock, lane, wake_ps)
+            return
+        lanes[parent, L_READY_PS] = max(lanes[parent, L_READY_PS], wake_ps)
+        lanes[parent, L_PENDING] -= 1
+        if lanes[parent, L_PENDING] > 0:
+            return
+        lane = parent
+
+
+@stage
+def unbind(world, state, lane):
+    """The thread is over: its ranks are free for others."""
+    rules, lanes = world.rules, state.lanes
+    if rules[U_ROUTER] == ROUTER_AFFINITY or rules[U_ROUTER] == ROUTER_WORKER_AFFINITY:
+        state.ranks[lanes[lane, L_HOME], R_BOUND] -= 1
+    router = rules[U_DECODE_ROUTER]
+    if rules[U_DISAGGREGATED] == 1 and router in (ROUTER_AFFINITY, ROUTER_WORKER_AFFINITY):
+        state.ranks[lanes[lane, L_DHOME], R_BOUND] -= 1
 
 
 @stage
 def end_call(world, state, rank, lane):
     """The call's last token is out: record it; a finished play may end the run."""
-    lanes, calls, clock, stop = state.lanes, world.calls, state.clock, world.stop
-    call = lanes[lane, L_CALL]
+    lanes, ranks, calls, clock, rules = state.lanes, state.ranks, world.calls, state.clock, world.rules
+    call, agent, entry = lanes[lane, L_CALL], lanes[lane, L_AGENT], lanes[lane, L_ENTRY]
+    trajectory = state.agents[agent, G_TRAJECTORY]
     lanes[lane, L_LAST_PS] = clock[NOW]
     row = state.calls[clock[CALL_ROWS]]  # in the order of CALL_COLUMNS
     clock[CALL_ROWS] += 1
-    row[0] = lane
-    row[1] = lanes[lane, L_PLAY]
-    row[2] = lanes[lane, L_TRAJECTORY]
-    row[3] = call - calls.first[lanes[lane, L_TRAJECTORY]]
-    row[4] = rank // world.fleet.ranks
-    row[5] = rank % world.fleet.ranks
-    row[6] = lanes[lane, L_SEND_PS]
-    row[7] = lanes[lane, L_ADMIT_PS]
-    row[8] = lanes[lane, L_FIRST_PS]
-    row[9] = lanes[lane, L_LAST_PS]
-    row[10] = calls.prompt_tokens[call]
-    row[11] = lanes[lane, L_CACHED]
-    row[12] = calls.output_tokens[call]
-    row[13] = lanes[lane, L_PREEMPTED]
-    log(state, EVENT_LAST, rank, lane, row[12], row[11], 0, world.fleet.ranks)
-    if call + 1 == calls.first[lanes[lane, L_TRAJECTORY] + 1]:
+    row[0] = agent
+    row[1] = lane % rules[U_WIDTH]
+    row[2] = state.agents[agent, G_PLAY]
+    row[3] = trajectory
+    row[4] = call - world.runs[trajectory, J_CALL]
+    row[5] = ranks[rank, R_POOL]
+    row[6] = ranks[rank, R_WORKER]
+    row[7] = ranks[rank, R_NUMBER]
+    row[8] = ranks[entry, R_POOL]
+    row[9] = ranks[entry, R_WORKER]
+    row[10] = ranks[entry, R_NUMBER]
+    for i in range(8):
+        row[11 + i] = lanes[lane, L_SEND_PS + i]
+    row[19] = calls[call, K_PROMPT]
+    row[20] = lanes[lane, L_CACHED]
+    row[21] = lanes[lane, L_FROM_HOST]
+    row[22] = lanes[lane, L_MOVED_TOKENS]
+    row[23] = calls[call, K_OUTPUT]
+    row[24] = lanes[lane, L_PREEMPTED]
+    log(state.events, state.clock, state.ranks, EVENT_LAST, rank, lane, row[23], row[20], 0)
+    state.agents[agent, G_LEFT] -= 1
+    if state.agents[agent, G_LEFT] == 0:
         clock[PLAYS] += 1
-        if lanes[lane, L_PLAY] + 1 == stop.min_agent_plays:
+        if state.agents[agent, G_PLAY] + 1 == rules[U_MIN_AGENT_PLAYS]:
             clock[BEHIND] -= 1
-        if clock[PLAYS] >= stop.min_plays and clock[BEHIND] == 0 and clock[NOW] >= stop.window_ps + stop.min_window_ps:
+        if clock[PLAYS] >= rules[U_MIN_PLAYS] and clock[BEHIND] == 0 and clock[NOW] >= rules[U_WINDOW] + rules[U_MIN_WINDOW]:
             clock[HALTED] = 1
 
 
 @stage
-def token_out(world, state, rank, lane):
-    """A call with no decode step left has emitted its last token: it ends, or drains for one more step."""
-    lanes, calls = state.lanes, world.calls
+def drains(world, state, rank, lane):
+    """Whether a call that has emitted its last token holds its seat for one more step, for which it then decodes."""
+    lanes, calls, kind = state.lanes, world.calls, world.pools[state.ranks[rank, R_POOL]]
     call = lanes[lane, L_CALL]
-    end_call(world, state, rank, lane)
-    if world.sched.pipeline_depth == 2 and calls.stops[call] == 1:
-        lanes[lane, L_STATE] = DRAIN
-        lanes[lane, L_KNOWN] = calls.prompt_tokens[call] + calls.output_tokens[call]
-        return True
-    release(world, state, rank, lane)
-    return False
+    if kind[P_DEPTH] != 2 or calls[call, K_STOPS] != 1 or kind[P_ROLE] == ROLE_PREFILL:
+        return False
+    lanes[lane, L_STATE] = DRAIN
+    lanes[lane, L_KNOWN] = calls[call, K_PROMPT] + calls[call, K_OUTPUT]
+    return True
 
 
 @stage
-def preempt(world, state, rank, step):
-    """Push the last admitted call of the rank back to the front of the queue: its KV is freed and will be computed again."""
-    lanes, ranks, calls = state.lanes, state.ranks, world.calls
+def output_so_far(world, state, rank, lane):
+    """Output tokens of a call at its rank, in the mean."""
+    lanes = state.lanes
+    gained = 0
+    if lanes[lane, L_STATE] == DECODE or lanes[lane, L_STATE] == DRAIN:
+        done = state.ranks[rank, R_CLOCK] - lanes[lane, L_ENTRY_STEP]
+        gained = done * world.pools[state.ranks[rank, R_POOL]][P_ACCEPT] // 1000
+    return lanes[lane, L_KNOWN] + gained - world.calls[lanes[lane, L_CALL], K_PROMPT]
+
+
+@stage
+def victim(world, state, rank):
+    """Who gives way: the last admitted, or the decoding call with the fewest output tokens (the longest prompt, the last of equals)."""
+    lanes, ranks = state.lanes, state.ranks
     lane = ranks[rank, R_RUN_TAIL]
+    if world.pools[state.ranks[rank, R_POOL]][P_VICTIM] == VICTIM_LAST or ranks[rank, R_DECODING] == 0:
+        return lane
+    best, fewest, longest = -1, 0, 0
+    while lane >= 0:
+        if lanes[lane, L_STATE] != PREFILL:
+            out, prompt = output_so_far(world, state, rank, lane), world.calls[lanes[lane, L_CALL], K_PROMPT]
+            if best < 0 or out < fewest or (out == fewest and prompt > longest):
+                best, fewest, longest = lane, out, prompt
+        lane = lanes[lane, L_PREV]
+    return best
+
+
+@stage
+def preempt(world, state, rank, lane):
+    """Push a running call back to the queue: its KV is freed and will be computed again."""
+    lanes, ranks, calls, kind = state.lanes, state.ranks, world.calls, world.pools[state.ranks[rank, R_POOL]]
     call = lanes[lane, L_CALL]
-    state.clock[PREEMPTED] += 1
     if lanes[lane, L_STATE] == PREFILL:
         computed = lanes[lane, L_COMPUTED]
         ranks[rank, R_PREFILLING] -= 1
     else:
-        done = leave_decode(world, state, rank, lane, step)
+        done = leave_decode(world, state, rank, lane)
         if lanes[lane, L_STATE] == DRAIN:
             release(world, state, rank, lane)
             return
-        most = calls.prompt_tokens[call] + calls.output_tokens[call] - 1
-        lanes[lane, L_KNOWN] = min(lanes[lane, L_KNOWN] + done * world.sched.accept_milli // 1000, most)
+        most = calls[call, K_PROMPT] + calls[call, K_OUTPUT] - 1
+        lanes[lane, L_KNOWN] = min(lanes[lane, L_KNOWN] + done * kind[P_ACCEPT] // 1000, most)
         lanes[lane, L_STEPS_LEFT] -= done
         computed = lanes[lane, L_KNOWN] - 1
-        hash_blocks(world, state, rank, lane, min(computed // world.fleet.block_tokens, lanes[lane, L_HELD]))
+    hash_blocks(world, state, rank, lane, min(computed // world.rules[U_BLOCK], lanes[lane, L_HELD]))
     release_blocks(world, state, rank, lane, lanes[lane, L_HELD])
-    remove_running(state, rank, lane)
-    queue_front(state, rank, lane)
+    leave_seat(world, state, rank, lane)
+    if kind[P_REQUEUE] == REQUEUE_FRONT:
+        queue_front(state.lanes, state.ranks, rank, lane)
+    else:
+        queue_back(state.lanes, state.ranks, rank, lane)
     lanes[lane, L_STATE] = WAITING
     lanes[lane, L_PREEMPTED] += 1
-    if state.clock[NOW] >= world.stop.window_ps:
-        state.totals[T_PREEMPTIONS] += 1
-    freed = lanes[lane, L_HELD] + world.fleet.fixed_blocks
-    log(state, EVENT_PREEMPT, rank, lane, computed, freed, free_blocks(ranks, rank), world.fleet.ranks)
+    if kind[P_RESERVE] == RESERVE_RATIO:
+        raise_ratio(world, state, rank)
+    count(world.rules, state.clock, state.totals, state.ranks, rank, T_PREEMPTIONS, 1)
+    log(
+        state.events,
+        state.clock,
+        state.ranks,
+        EVENT_PREEMPT,
+        rank,
+        lane,
+        computed,
+        lanes[lane, L_HELD] + kind[P_FIXED],
+        free_blocks(ranks, rank),
+    )
+
+
+@stage
+def raise_ratio(world, state, rank):
+    """After a call gave way: reserve as the calls still decoding have turned out, and 20 tokens each."""
+    ranks, out = state.ranks, 20 * state.ranks[rank, R_DECODING]
+    lane = ranks[rank, R_RUN_HEAD]
+    while lane >= 0:
+        if state.lanes[lane, L_STATE] != PREFILL:
+            out += output_so_far(world, state, rank, lane)
+        lane = state.lanes[lane, L_NEXT]
+    ranks[rank, R_RATIO_MICRO] = min(
+        1_000_000, out * 1_000_000 // (ranks[rank, R_DECODING] * world.pools[state.ranks[rank, R_POOL]][P_MAX_NEW] + 1)
+    )
+
+
+# ------------ links
+
+
+@apart
+def move(world, state, lane, upto, last):
+    """Send the KV of a call's tokens up to ``upto`` to its decode rank, through both ports, first come, first served."""
+    lanes, ranks, now = state.lanes, state.ranks, state.clock[NOW]
+    tokens = max(0, upto - lanes[lane, L_MOVED])
+    if tokens == 0 and not last:
+        return
+    source, target = lanes[lane, L_RANK], lanes[lane, L_TARGET]
+    one, other = world.pools[state.ranks[source, R_POOL]], world.pools[state.ranks[target, R_POOL]]
+    start_ps = max(now, ranks[ranks[source, R_PORT], R_PORT_FREE_PS], ranks[ranks[target, R_PORT], R_PORT_FREE_PS])
+    length_ps = (max(one[P_PORT_TOKEN], other[P_PORT_TOKEN]) * tokens) >> 10
+    if last:
+        length_ps += max(one[P_PORT_FIXED], other[P_PORT_FIXED])
+    ranks[ranks[source, R_PORT], R_PORT_FREE_PS] = start_ps + length_ps
+    ranks[ranks[target, R_PORT], R_PORT_FREE_PS] = start_ps + length_ps
+    landing_ps = max(start_ps + length_ps + world.rules[U_LATENCY], now + 1)
+    lanes[lane, L_MOVED] += tokens
+    lanes[lane, L_MOVED_TOKENS] += tokens
+    count(world.rules, state.clock, state.totals, state.ranks, source, T_MOVED, tokens)
+    count(world.rules, state.clock, state.totals, state.ranks, source, T_MOVING, length_ps // 1000)
+    count(world.rules, state.clock, state.totals, state.ranks, target, T_MOVED, tokens)
+    count(world.rules, state.clock, state.totals, state.ranks, target, T_MOVING, length_ps // 1000)
+    log(state.events, state.clock, state.ranks, EVENT_MOVE, target, lane, tokens, start_ps, landing_ps)
+    if last:
+        lanes[lane, L_STATE] = MOVING
+        lanes[lane, L_MOVED_PS] = start_ps
+        push_send(state.lanes, state.clock, lane, landing_ps)
+
+
+@apart
+def land(world, state, lane):
+    """The KV of a call is at its decode rank: its blocks at the prefill rank are free."""
+    lanes, source, target = state.lanes, state.lanes[lane, L_RANK], state.lanes[lane, L_TARGET]
+    prompt = world.calls[lanes[lane, L_CALL], K_PROMPT]
+    freed = lanes[lane, L_HELD] + world.pools[state.ranks[source, R_POOL]][P_FIXED]
+    release_blocks(world, state, source, lane, lanes[lane, L_HELD])
+    state.ranks[source, R_PINNED] -= 1
+    take_claim(state.lanes, lane)
+    lanes[lane, L_RANK] = target
+    lanes[lane, L_STATE] = ARRIVED
+    lanes[lane, L_LANDED_PS] = state.clock[NOW]
+    lanes[lane, L_COMPUTED] = lanes[lane, L_KNOWN] - 1
+    hash_blocks(world, state, target, lane, min(prompt // world.rules[U_BLOCK], lanes[lane, L_HELD]))
+    land_back(state.lanes, state.ranks, target, lane)
+    state.workers[state.ranks[target, R_WORKER], W_LOAD] += 1
+    log(state.events, state.clock, state.ranks, EVENT_LAND, target, lane, prompt, freed, 0)
+
+
+@stage
+def load_from_host(world, state, rank, lane, tokens):
+    """Bring KV back from the host tier of the call's rank, over that rank's own link, first come, first served."""
+    ranks, now, kind = state.ranks, state.clock[NOW], world.pools[state.ranks[rank, R_POOL]]
+    start_ps = max(now, ranks[rank, R_HOST_FREE_PS])
+    length_ps = kind[P_HOST_FIXED] + ((kind[P_HOST_TOKEN] * tokens) >> 10)
+    ranks[rank, R_HOST_FREE_PS] = start_ps + length_ps
+    landing_ps = max(start_ps + length_ps, now + 1)
+    count(world.rules, state.clock, state.totals, state.ranks, rank, T_LOADED, tokens)
+    count(world.rules, state.clock, state.totals, state.ranks, rank, T_LOADING, length_ps // 1000)
+    log(state.events, state.clock, state.ranks, EVENT_LOAD, rank, lane, tokens, start_ps, landing_ps)
+    state.lanes[lane, L_STATE] = LOADING
+    push_send(state.lanes, state.clock, lane, landing_ps)
+
+
+@apart
+def end_load(world, state, lane):
+    """What the host tier had of a call is in HBM."""
+    lanes, rank = state.lanes, state.lanes[lane, L_RANK]
+    lanes[lane, L_STATE] = LOADED
+    hash_blocks(world, state, rank, lane, min(lanes[lane, L_COMPUTED] // world.rules[U_BLOCK], lanes[lane, L_HELD]))
+    land_back(state.lanes, state.ranks, rank, lane)
+    state.workers[state.ranks[rank, R_WORKER], W_LOAD] += 1
+    log(state.events, state.clock, state.ranks, EVENT_LAND, rank, lane, lanes[lane, L_COMPUTED], 0, 1)
 
 
 # ------------ a rank's schedule
@@ -847,154 +1560,428 @@ def preempt(world, state, rank, step):
 @stage
 def chunk_tokens(world, state, rank, left, budget):
     """Prefill tokens that a call with ``left`` tokens to compute gets out of ``budget``."""
-    cap = world.sched.long_prefill_cap
-    if cap > 0 and state.ranks[rank, R_RUNNING] + state.ranks[rank, R_WAITING] > 1:
-        left = min(left, cap)
-    return min(left, budget)
-
-
-@stage
-def blocks_for(world, tokens):
-    return (tokens + world.fleet.block_tokens - 1) // world.fleet.block_tokens
+    kind = world.pools[state.ranks[rank, R_POOL]]
+    if kind[P_CAP] > 0 and state.ranks[rank, R_RUNNING] + state.ranks[rank, R_WAITING] > 1:
+        left = min(left, kind[P_CAP])
+    return left if left <= budget else budget // kind[P_ROUND] * kind[P_ROUND]
 
 
 @stage
 def prefill_chunk(world, state, rank, lane, tokens):
     """Compute the next ``tokens`` of a prefilling call; its blocks must be free."""
-    lanes = state.lanes
+    lanes, kind = state.lanes, world.pools[state.ranks[rank, R_POOL]]
     before = lanes[lane, L_COMPUTED]
     lanes[lane, L_COMPUTED] += tokens
-    need = blocks_for(world, lanes[lane, L_COMPUTED])
-    take_blocks(world, state, rank, need - lanes[lane, L_HELD])
-    lanes[lane, L_HELD] = need
-    hash_blocks(world, state, rank, lane, lanes[lane, L_COMPUTED] // world.fleet.block_tokens)
-    at = rank % world.fleet.ranks
-    state.chunk[at, C_TOKENS] += tokens
-    state.chunk[at, C_PAIRS] += tokens * (2 * before + tokens)
-    log(state, EVENT_CHUNK, rank, lane, tokens, lanes[lane, L_COMPUTED], lanes[lane, L_KNOWN], world.fleet.ranks)
+    need = blocks_for(world.rules, kind, lanes[lane, L_COMPUTED])
+    if need > lanes[lane, L_HELD]:
+        take_blocks(world, state, rank, need - lanes[lane, L_HELD])
+        lanes[lane, L_HELD] = need
+    if kind[P_VISIBLE] == VISIBLE_SCHEDULED:
+        hash_blocks(world, state, rank, lane, min(lanes[lane, L_COMPUTED] // world.rules[U_BLOCK], lanes[lane, L_HELD]))
+    chunk = state.chunk[rank]
+    chunk[C_TOKENS] += tokens
+    chunk[C_PAIRS] += tokens * (2 * before + tokens)
+    log(state.events, state.clock, state.ranks, EVENT_CHUNK, rank, lane, tokens, lanes[lane, L_COMPUTED], lanes[lane, L_KNOWN])
 
 
 @stage
-def serve_running(world, state, rank, step, budget, throttled):
-    """Give every running call its tokens and blocks. Returns the budget left and whether a call had to be preempted."""
-    lanes, ranks = state.lanes, state.ranks
-    period = state.growing.shape[1]
-    growing = state.growing[rank, step % period]
+def more_blocks(rules, kind, lanes, lane, tokens):
+    """Blocks that a prefilling call lacks for its next ``tokens``."""
+    return max(0, blocks_for(rules, kind, lanes[lane, L_COMPUTED] + tokens) - lanes[lane, L_HELD]) if tokens > 0 else 0
+
+
+@stage
+def serve_running(world, state, rank, budget, decodes, prefills):
+    """Give every running call its tokens and blocks, those that decode, those that prefill, or both. Returns the budget left."""
+    lanes, ranks, kind = state.lanes, state.ranks, world.pools[state.ranks[rank, R_POOL]]
+    growing = state.growing[rank, ranks[rank, R_CLOCK] % kind[P_PERIOD]] if decodes else 0
     need, left = growing, budget
-    if not throttled:
+    if prefills:
         for i in range(ranks[rank, R_PREFILLING]):
-            lane = state.prefills[rank, i]
+            lane = state.queues[0, rank, i]
             tokens = chunk_tokens(world, state, rank, lanes[lane, L_KNOWN] - lanes[lane, L_COMPUTED], left)
             left -= tokens
-            need += blocks_for(world, lanes[lane, L_COMPUTED] + tokens) - lanes[lane, L_HELD]
+            need += more_blocks(world.rules, kind, lanes, lane, tokens)
     if need <= free_blocks(ranks, rank):  # all fit: nobody's order matters
         take_blocks(world, state, rank, growing)
-        if not throttled:
+        if prefills:
             for i in range(ranks[rank, R_PREFILLING]):
-                lane = state.prefills[rank, i]
+                lane = state.queues[0, rank, i]
                 tokens = chunk_tokens(world, state, rank, lanes[lane, L_KNOWN] - lanes[lane, L_COMPUTED], budget)
                 if tokens > 0:
                     budget -= tokens
                     prefill_chunk(world, state, rank, lane, tokens)
-        return budget, False
-    return serve_in_order(world, state, rank, step, budget, throttled)
+        return budget
+    return serve_in_order(world, state, rank, budget, decodes, prefills)
 
 
-@stage
-def serve_in_order(world, state, rank, step, budget, throttled):
-    """As `serve_running` when blocks are short: in admission order, the last admitted call giving way."""
-    lanes, ranks = state.lanes, state.ranks
-    period = state.growing.shape[1]
-    preempted = False
+@apart
+def serve_in_order(world, state, rank, budget, decodes, prefills):
+    """As `serve_running` when blocks are short: in admission order, calls giving way."""
+    lanes, ranks, kind = state.lanes, state.ranks, world.pools[state.ranks[rank, R_POOL]]
+    bucket = ranks[rank, R_CLOCK] % kind[P_PERIOD]
     lane = ranks[rank, R_RUN_HEAD]
     while lane >= 0:
-        tokens = 0
+        tokens, need = 0, 0
         if lanes[lane, L_STATE] != PREFILL:
-            need = 1 if lanes[lane, L_BUCKET] == step % period else 0
-        elif throttled:
-            need = 0
-        else:
+            need = 1 if decodes and lanes[lane, L_BUCKET] == bucket else 0
+        elif prefills:
             tokens = chunk_tokens(world, state, rank, lanes[lane, L_KNOWN] - lanes[lane, L_COMPUTED], budget)
-            need = blocks_for(world, lanes[lane, L_COMPUTED] + tokens) - lanes[lane, L_HELD]
-        gone = False
+            need = more_blocks(world.rules, kind, lanes, lane, tokens)
+        gone, after = False, lanes[lane, L_NEXT]
         while need > free_blocks(ranks, rank) and not gone:
-            gone = ranks[rank, R_RUN_TAIL] == lane
-            preempt(world, state, rank, step)
-            preempted = True
+            who = victim(world, state, rank)
+            gone, after = who == lane, lanes[lane, L_NEXT]
+            if decodes and lanes[who, L_ORDER] < lanes[lane, L_ORDER] and lanes[who, L_BUCKET] == bucket and lanes[who, L_STATE] != PREFILL:
+                lanes[who, L_HELD] += 1  # it has been served in this step
+            preempt(world, state, rank, who)
+            state.chunk[rank, C_GAVE_WAY] = 1
         if gone:
-            break
+            lane = after
+            continue
         if tokens > 0:
             budget -= tokens
             prefill_chunk(world, state, rank, lane, tokens)
         else:
             take_blocks(world, state, rank, need)
         lane = lanes[lane, L_NEXT]
-    return budget, preempted
+    return budget
+
+
+@stage
+def shared_with_seat(world, state, rank, number, lane):
+    """Leading blocks that the lane's path has in common with what a fixed slot keeps."""
+    lanes, tree, seat = state.lanes, world.tree, state.seats[rank, number]
+    node, below = seat[Z_NODE], seat[Z_END]
+    while node >= 0:
+        if tree[node, N_START] < below:
+            i = lanes[lane, L_PATH_LEN] - 1
+            while i >= 0 and state.path[lane, i] != node:
+                i -= 1
+            same_play = seat[Z_AGENT] == lanes[lane, L_AGENT] and seat[Z_PLAY] == state.agents[lanes[lane, L_AGENT], G_PLAY]
+            if i >= 0 and (tree[node, N_SCOPE] != SCOPE_PLAY or same_play):
+                return min(below, path_end(world.tree, state.lanes, state.path, lane, i))
+            below = tree[node, N_START]
+        node = tree[node, N_PARENT]
+    return 0
+
+
+@apart
+def best_seat(world, state, rank, lane):
+    """The fixed slot for a call, and how many blocks of its prompt that has."""
+    most = min((state.lanes[lane, L_KNOWN] - 1) // world.rules[U_BLOCK], state.lanes[lane, L_PATH_END])
+    kind = world.pools[state.ranks[rank, R_POOL]]
+    best, shared, oldest, kept = -1, -1, -1, 0
+    for number in range(kind[P_SEATS]):
+        seat = state.seats[rank, number]
+        if seat[Z_BUSY] == 1:
+            continue
+        same = min(most, shared_with_seat(world, state, rank, number, lane))
+        if same > shared:
+            best, shared = number, same
+        if oldest < 0 or seat[Z_USED] < state.seats[rank, oldest, Z_USED]:
+            oldest, kept = number, same
+    if shared * 1000 <= kind[P_SIMILAR] * most:
+        return oldest, kept
+    return best, shared
+
+
+@stage
+def find_kv(world, state, rank, lane):
+    """What of a call's KV is here: blocks in HBM and how many of those nobody holds, blocks that follow in the host tier, and blocks in
+    the fixed slot that it would get."""
+    kind = world.pools[state.ranks[rank, R_POOL]]
+    most = (state.lanes[lane, L_KNOWN] - 1) // world.rules[U_BLOCK]
+    if kind[P_CACHE] == CACHE_NONE:
+        return 0, 0, 0, 0
+    if kind[P_CACHE] == CACHE_SLOTS:
+        _, shared = best_seat(world, state, rank, lane)
+        return 0, 0, 0, shared
+    hit, idle = match(world, state, rank, lane, most)
+    ends, brought = len(state.ranks) + rank, 0
+    if kind[P_TAILS] > 0:
+        resumable = last_name(world, state, ends, lane, hit)
+        if resumable < hit:
+            hit, idle = match(world, state, rank, lane, resumable)
+    if kind[P_HOST_BLOCKS] > 0:
+        brought = match_names(world, state, rank, lane, hit, most)
+    return hit, idle, brought, 0
+
+
+@stage
+def has_room(world, state, rank, lane, hit, idle, upto):
+    """Whether blocks for the first ``upto`` tokens of a call are at hand, and what the reservation rule asks for besides."""
+    ranks, kind, free = state.ranks, world.pools[state.ranks[rank, R_POOL]], free_blocks(state.ranks, rank)
+    seated = ranks[rank, R_RUNNING] + ranks[rank, R_PARKED]
+    need = blocks_for(world.rules, kind, upto) + kind[P_FIXED] - hit + idle
+    if need + (kind[P_WATERMARK] if seated > 0 else 0) > free:
+        return False
+    if seated == 0:
+        return True
+    if kind[P_RESERVE] == RESERVE_FULL:
+        return ranks[rank, R_RESERVED] + whole_blocks(world.calls, world.rules, kind, state.lanes[lane, L_CALL]) <= kind[P_BLOCKS]
+    if kind[P_RESERVE] == RESERVE_RATIO:
+        size = world.rules[U_BLOCK]
+        own = further_output(world, state, rank, lane)
+        return need * size + own + size <= free * size - promised_tokens(world, state, rank)
+    return True
+
+
+@stage
+def further_output(world, state, rank, lane):
+    """Output tokens still to be reckoned with."""
+    kind = world.pools[state.ranks[rank, R_POOL]]
+    return min(max(0, kind[P_MAX_NEW] - output_so_far(world, state, rank, lane)), kind[P_CLIP])
+
+
+@stage
+def promised_tokens(world, state, rank):
+    """KV that seated calls are reckoned to take yet: for further output, and for the rest of their input."""
+    lanes, ranks, kind = state.lanes, state.ranks, world.pools[state.ranks[rank, R_POOL]]
+    output, owed = ranks[rank, R_PARKED] * min(kind[P_MAX_NEW], kind[P_CLIP]), ranks[rank, R_OWED]
+    lane = ranks[rank, R_RUN_HEAD]
+    while lane >= 0:
+        output += further_output(world, state, rank, lane)
+        if lanes[lane, L_STATE] == PREFILL:
+            owed += blocks_for(world.rules, kind, lanes[lane, L_KNOWN]) - lanes[lane, L_HELD]
+        lane = lanes[lane, L_NEXT]
+    return output * ranks[rank, R_RATIO_MICRO] // 1_000_000 + owed * world.rules[U_BLOCK]
+
+
+@stage
+def obstacle(world, state, rank, lane, budget):
+    """What keeps a waiting call out; and, when nothing does, what is found of its KV and the tokens of its first chunk."""
+    ranks, kind, size = state.ranks, world.pools[state.ranks[rank, R_POOL]], world.rules[U_BLOCK]
+    if ranks[rank, R_RUNNING] + ranks[rank, R_PARKED] >= kind[P_SEATS]:
+        return BLOCKED_SEATS, 0, 0, 0, 0
+    if budget <= 0:
+        return BLOCKED_BUDGET, 0, 0, 0, 0
+    known = state.lanes[lane, L_KNOWN]
+    hit, idle, brought, shared = find_kv(world, state, rank, lane)
+    cached = (hit + brought + shared) * size
+    tokens = chunk_tokens(world, state, rank, known - cached, budget)
+    if tokens == 0 and brought == 0:
+        return BLOCKED_BUDGET, 0, 0, 0, 0
+    upto = cached + tokens if kind[P_RESERVE] == RESERVE_CHUNK else known
+    if not has_room(world, state, rank, lane, hit, idle, upto):
+        return BLOCKED_MEMORY, 0, 0, 0, 0
+    return BLOCKED_NOT, hit, brought, shared, tokens
 
 
 @stage
 def admit_waiting(world, state, rank, budget):
     """Admit waiting calls first come, first served, until one does not fit. Returns why the head waits."""
-    lanes, ranks, sched = state.lanes, state.ranks, world.sched
-    size, fixed = world.fleet.block_tokens, world.fleet.fixed_blocks
+    lanes, ranks = state.lanes, state.ranks
     while ranks[rank, R_WAITING] > 0:
-        if ranks[rank, R_RUNNING] >= sched.max_seqs:
-            return BLOCKED_SEATS
-        if budget <= 0:
-            return BLOCKED_BUDGET
         lane = ranks[rank, R_WAIT_HEAD]
-        known = lanes[lane, L_KNOWN]
-        hit, idle = 0, 0
-        if sched.prefix_cache == 1:
-            hit, idle = match(world, state, rank, lane, (known - 1) // size)
-        tokens = chunk_tokens(world, state, rank, known - hit * size, budget)
-        upto = known if sched.admit_reserve == RESERVE_INPUT else hit * size + tokens
-        need = blocks_for(world, upto) + fixed - hit + idle
-        spare = sched.watermark_blocks if ranks[rank, R_RUNNING] > 0 else 0
-        if need + spare > free_blocks(ranks, rank):
-            return BLOCKED_MEMORY
-        dequeue(state, rank)
-        append_running(state, rank, lane)
-        lanes[lane, L_TIP] = -1
-        hold_prefix(world, state, rank, lane, hit)
-        take_blocks(world, state, rank, fixed)
-        lanes[lane, L_HELD] = hit
-        lanes[lane, L_COMPUTED] = hit * size
-        lanes[lane, L_STATE] = PREFILL
-        if lanes[lane, L_ADMIT_PS] < 0:
-            lanes[lane, L_ADMIT_PS] = state.clock[NOW]
-            lanes[lane, L_CACHED] = hit * size
-        state.prefills[rank, ranks[rank, R_PREFILLING]] = lane
-        ranks[rank, R_PREFILLING] += 1
-        log(state, EVENT_ADMIT, rank, lane, hit * size, known, free_blocks(ranks, rank), world.fleet.ranks)
-        state.chunk[rank % world.fleet.ranks, C_CACHED] += hit * size
-        prefill_chunk(world, state, rank, lane, tokens)
-        budget -= tokens
+        if lanes[lane, L_STATE] != WAITING:
+            return ranks[rank, R_CLAIM_BLOCKED]
+        blocked, hit, brought, shared, tokens = obstacle(world, state, rank, lane, budget)
+        if blocked != BLOCKED_NOT:
+            return blocked
+        dequeue(state.lanes, state.ranks, rank)
+        if admit(world, state, rank, lane, hit, brought, shared):
+            prefill_chunk(world, state, rank, lane, tokens)
+            budget -= tokens
     return BLOCKED_NOT
 
 
 @stage
-def schedule(world, state, rank, step):
-    """One rank's part of a worker step: who computes what."""
-    ranks, sched = state.ranks, world.sched
-    at = rank % world.fleet.ranks
-    for i in range(CHUNK_COLUMNS):
-        state.chunk[at, i] = 0
-    budget = sched.token_budget - ranks[rank, R_DECODING] * (1 + sched.drafts)
-    throttled = (
-        sched.prefill_interval > 1 and step % sched.prefill_interval != 0 and ranks[rank, R_DECODING] > 0 and ranks[rank, R_SATURATED] == 0
+def admit(world, state, rank, lane, hit, brought, shared):
+    """Seat a call, with what is found of its KV; whether it can compute at once, and need not wait for the host tier."""
+    lanes, ranks, kind, size = state.lanes, state.ranks, world.pools[state.ranks[rank, R_POOL]], world.rules[U_BLOCK]
+    if kind[P_CACHE] == CACHE_SLOTS:
+        lanes[lane, L_SEAT], _ = best_seat(world, state, rank, lane)
+        state.seats[rank, lanes[lane, L_SEAT], Z_BUSY] = 1
+    if brought > 0:
+        take_out_path(world, state, rank, lane, hit, hit + brought)
+    lanes[lane, L_TIP] = -1
+    hold_prefix(world, state, rank, lane, hit)
+    take_blocks(world, state, rank, kind[P_FIXED])
+    take_blocks(world, state, rank, brought)
+    ranks[rank, R_RESERVED] += whole_blocks(world.calls, world.rules, kind, lanes[lane, L_CALL])
+    if hit > 0:
+        keep_tail(world, state, rank, lane, hit * world.rules[U_BLOCK])
+    cached = (hit + brought + shared) * size
+    lanes[lane, L_HELD] = hit + brought
+    lanes[lane, L_COMPUTED] = cached
+    if lanes[lane, L_ADMIT_PS] < 0:
+        lanes[lane, L_ADMIT_PS] = state.clock[NOW]
+        lanes[lane, L_CACHED] = cached
+        lanes[lane, L_FROM_HOST] = brought * size
+    log(state.events, state.clock, state.ranks, EVENT_ADMIT, rank, lane, cached, lanes[lane, L_KNOWN], free_blocks(ranks, rank))
+    chunk = state.chunk[rank]
+    chunk[C_CACHED] += cached
+    if brought > 0:
+        chunk[C_PARKED] = 1
+        ranks[rank, R_PARKED] += 1
+        ranks[rank, R_OWED] += blocks_for(world.rules, kind, lanes[lane, L_KNOWN]) - lanes[lane, L_HELD]
+        state.workers[ranks[rank, R_WORKER], W_LOAD] -= 1
+        load_from_host(world, state, rank, lane, brought * size)
+        return False
+    append_running(state.lanes, state.ranks, state.clock, rank, lane)
+    start_prefill(state.lanes, state.ranks, state.queues, rank, lane)
+    return True
+
+
+@stage
+def start_prefill(lanes, ranks, queues, rank, lane):
+    lanes[lane, L_STATE] = PREFILL
+    queues[0, rank, ranks[rank, R_PREFILLING]] = lane
+    ranks[rank, R_PREFILLING] += 1
+
+
+@apart
+def claim_waiting(world, state, rank):
+    """Give decode seats and blocks to calls that come from a prefill rank, first come, first served."""
+    lanes, ranks, kind = state.lanes, state.ranks, world.pools[state.ranks[rank, R_POOL]]
+    ranks[rank, R_CLAIM] = 0
+    ranks[rank, R_CLAIM_BLOCKED] = BLOCKED_NOT
+    while ranks[rank, R_WAITING] > 0:
+        lane = ranks[rank, R_WAIT_HEAD]
+        if lanes[lane, L_STATE] != CLAIMING and lanes[lane, L_STATE] != PREFILLED:
+            return
+        prompt = world.calls[lanes[lane, L_CALL], K_PROMPT]
+        hit, idle, _, _ = find_kv(world, state, rank, lane)
+        if ranks[rank, R_RUNNING] + ranks[rank, R_PARKED] >= kind[P_SEATS]:
+            ranks[rank, R_CLAIM_BLOCKED] = BLOCKED_SEATS
+            return
+        if not has_room(world, state, rank, lane, hit, idle, prompt):
+            ranks[rank, R_CLAIM_BLOCKED] = BLOCKED_MEMORY
+            return
+        dequeue(state.lanes, state.ranks, rank)
+        claim(world, state, rank, lane, hit, prompt)
+
+
+@stage
+def claim(world, state, rank, lane, hit, prompt):
+    """The call holds a seat and the blocks of its prompt at its decode rank, beside what it holds at its prefill rank."""
+    lanes, ranks, kind = state.lanes, state.ranks, world.pools[state.ranks[rank, R_POOL]]
+    held, hashed, private = lanes[lane, L_HELD], lanes[lane, L_HASHED], lanes[lane, L_PRIVATE]
+    tip, depth = lanes[lane, L_TIP], lanes[lane, L_DEPTH]
+    ranks[rank, R_PARKED] += 1
+    ranks[rank, R_RESERVED] += whole_blocks(world.calls, world.rules, kind, lanes[lane, L_CALL])
+    hold_prefix(world, state, rank, lane, hit)
+    lanes[lane, L_A_HELD] = blocks_for(world.rules, kind, prompt)
+    lanes[lane, L_A_HASHED] = lanes[lane, L_HASHED]
+    lanes[lane, L_A_PRIVATE] = lanes[lane, L_PRIVATE]
+    lanes[lane, L_A_TIP] = lanes[lane, L_TIP]
+    lanes[lane, L_A_DEPTH] = lanes[lane, L_DEPTH]
+    lanes[lane, L_HELD] = held
+    lanes[lane, L_HASHED] = hashed
+    lanes[lane, L_PRIVATE] = private
+    lanes[lane, L_TIP] = tip
+    lanes[lane, L_DEPTH] = depth
+    take_blocks(world, state, rank, kind[P_FIXED])
+    take_blocks(world, state, rank, lanes[lane, L_A_HELD] - hit)
+    if hit > 0:
+        keep_tail(world, state, rank, lane, hit * world.rules[U_BLOCK])
+    lanes[lane, L_CLAIM_PS] = state.clock[NOW]
+    lanes[lane, L_MOVED] = hit * world.rules[U_BLOCK]
+    log(
+        state.events,
+        state.clock,
+        state.ranks,
+        EVENT_CLAIM,
+        rank,
+        lane,
+        lanes[lane, L_MOVED],
+        lanes[lane, L_KNOWN],
+        free_blocks(ranks, rank),
     )
-    budget, preempted = serve_running(world, state, rank, step, budget, throttled)
-    if throttled:
-        blocked = BLOCKED_BUDGET if ranks[rank, R_WAITING] > 0 else BLOCKED_NOT
-    elif preempted:
-        blocked = BLOCKED_MEMORY if ranks[rank, R_WAITING] > 0 else BLOCKED_NOT
+    if lanes[lane, L_STATE] == CLAIMING:
+        queue_for_step(state, lanes[lane, L_ENTRY], lane)
     else:
-        blocked = admit_waiting(world, state, rank, budget)
-    if not throttled:
-        ranks[rank, R_SATURATED] = 1 if ranks[rank, R_WAITING] > 0 else 0
-    state.chunk[at, C_BLOCKED] = blocked
-    log(state, EVENT_RANK, rank, -1, ranks[rank, R_DECODING], state.chunk[at, C_TOKENS], free_blocks(ranks, rank), world.fleet.ranks)
+        move(world, state, lane, prompt, True)
+
+
+@apart
+def join_landed(world, state, rank):
+    """Calls whose KV has arrived take part from this step on."""
+    lanes, ranks, kind = state.lanes, state.ranks, world.pools[state.ranks[rank, R_POOL]]
+    while ranks[rank, R_LANDED] > 0:
+        lane = ranks[rank, R_LAND_HEAD]
+        ranks[rank, R_LAND_HEAD] = lanes[lane, L_NEXT]
+        if ranks[rank, R_LAND_HEAD] < 0:
+            ranks[rank, R_LAND_TAIL] = -1
+        ranks[rank, R_LANDED] -= 1
+        ranks[rank, R_PARKED] -= 1
+        append_running(state.lanes, state.ranks, state.clock, rank, lane)
+        if lanes[lane, L_STATE] == ARRIVED and lanes[lane, L_FIRST_PS] >= 0:
+            lanes[lane, L_STATE] = DECODE
+            enter_decode(world, state, rank, lane, lanes[lane, L_STEPS_LEFT])
+        else:
+            if lanes[lane, L_STATE] == LOADED:
+                ranks[rank, R_OWED] -= blocks_for(world.rules, kind, lanes[lane, L_KNOWN]) - lanes[lane, L_HELD]
+            start_prefill(state.lanes, state.ranks, state.queues, rank, lane)
+
+
+@stage
+def schedule(world, state, rank, step):
+    """One rank's part of a worker step: decodes and prefill chunks share it; or prefill has it alone while any can run, else decodes."""
+    ranks, kind = state.ranks, world.pools[state.ranks[rank, R_POOL]]
+    chunk = state.chunk[rank]
+    for i in range(CHUNK_COLUMNS):
+        chunk[i] = 0
+    if ranks[rank, R_LANDED] > 0:
+        join_landed(world, state, rank)
+    decoding = ranks[rank, R_DECODING]
+    alone = kind[P_BATCH] == BATCH_PREFILL_FIRST
+    if alone:
+        shut = ranks[rank, R_PAUSE] > 0 and decoding > 0
+    else:
+        shut = kind[P_INTERVAL] > 1 and step % kind[P_INTERVAL] != 0 and decoding > 0 and ranks[rank, R_SATURATED] == 0
+    chunk[C_DECODES] = 0 if alone else 1
+    budget = kind[P_BUDGET] if alone else max(0, kind[P_BUDGET] - decoding * (1 + kind[P_DRAFTS]))
+    blocked = BLOCKED_NOT
+    turns = 2 if alone else 1
+    for turn in range(turns):
+        if turn == 1:  # did prefill have the step?
+            if chunk[C_TOKENS] > 0:
+                ranks[rank, R_PAUSE] = kind[P_PAUSE]
+                break
+            ranks[rank, R_PAUSE] = max(0, ranks[rank, R_PAUSE] - 1)
+            chunk[C_DECODES] = 1
+        prefills = turn == 0 and not shut
+        budget = serve_running(world, state, rank, budget, chunk[C_DECODES] == 1, prefills)
+        if prefills:
+            if chunk[C_GAVE_WAY] == 1:
+                blocked = BLOCKED_MEMORY if ranks[rank, R_WAITING] > 0 else BLOCKED_NOT
+            elif alone and ranks[rank, R_FULL] != BLOCKED_NOT:
+                blocked = ranks[rank, R_FULL] if ranks[rank, R_WAITING] > 0 else BLOCKED_NOT
+            else:
+                blocked = admit_waiting(world, state, rank, budget)
+                ranks[rank, R_FULL] = blocked if alone and blocked in (BLOCKED_MEMORY, BLOCKED_SEATS) else BLOCKED_NOT
+            if not alone:
+                ranks[rank, R_SATURATED] = 1 if ranks[rank, R_WAITING] > 0 else 0
+    chunk[C_BLOCKED] = BLOCKED_BUDGET if shut and ranks[rank, R_WAITING] > 0 else blocked
+    chunk[C_SERVED] = ranks[rank, R_DECODING] if chunk[C_DECODES] == 1 else 0
+    log(state.events, state.clock, state.ranks, EVENT_RANK, rank, -1, chunk[C_SERVED], chunk[C_TOKENS], free_blocks(ranks, rank))
+
+
+@apart
+def head_fits(world, state, rank):
+    """Whether the first waiting call would be admitted by a step in which nothing runs."""
+    ranks, kind = state.ranks, world.pools[state.ranks[rank, R_POOL]]
+    if kind[P_BATCH] == BATCH_PREFILL_FIRST and ranks[rank, R_FULL] != BLOCKED_NOT:
+        return False
+    blocked, _, _, _, _ = obstacle(world, state, rank, ranks[rank, R_WAIT_HEAD], kind[P_BUDGET])
+    return blocked == BLOCKED_NOT
+
+
+@stage
+def can_work(world, state, worker):
+    """Whether a step of an idle worker would do anything."""
+    ranks, first = state.ranks, state.workers[worker, W_FIRST]
+    for rank in range(first, first + state.workers[worker, W_RANKS]):
+        if ranks[rank, R_RUNNING] > 0 or ranks[rank, R_LANDED] > 0:
+            return True
+        if ranks[rank, R_WAITING] > 0 and state.lanes[ranks[rank, R_WAIT_HEAD], L_STATE] == WAITING:
+            if ranks[rank, R_PARKED] == 0 and ranks[rank, R_PINNED] == 0:
+                return True
+            if head_fits(world, state, rank):
+                return True
+    return False
 
 
 # ------------ a worker's step
@@ -1003,30 +1990,32 @@ def schedule(world, state, rank, step):
 @stage
 def rank_energy(world, state, rank, duration_ps, queries):
     """Microjoules that the GPUs of a rank draw in a step."""
-    power, ranks = world.power, state.ranks
-    at = rank % world.fleet.ranks
-    context = ranks[rank, R_CONTEXT_MILLI] // 1000
-    tokens = ranks[rank, R_DECODING] * (1 + world.sched.drafts) + state.chunk[at, C_TOKENS]
-    hbm_ps = power.shared_hbm_ps[min(queries, len(power.shared_hbm_ps) - 1)]
-    hbm_ps += power.seq_hbm_ps * ranks[rank, R_DECODING] + ((power.ctx_hbm_fp * context) >> 10)
-    flop_ps = power.token_flop_ps * tokens + ((power.pair_flop_fp * state.chunk[at, C_PAIRS]) >> 11)
+    ranks, pool = state.ranks, state.ranks[rank, R_POOL]
+    kind, chunk = world.pools[pool], state.chunk[rank]
+    served = chunk[C_SERVED]
+    context = ranks[rank, R_CONTEXT_MILLI] // 1000 if served > 0 else 0
+    tokens = served * (1 + kind[P_DRAFTS]) + chunk[C_TOKENS]
+    hbm_ps = world.spans[1, pool, min(queries, kind[P_SHARED_HBM_LAST])]
+    hbm_ps += kind[P_SEQ_HBM] * served + ((kind[P_CTX_HBM] * context) >> 10)
+    flop_ps = kind[P_TOKEN_FLOP] * tokens + ((kind[P_PAIR_FLOP] * chunk[C_PAIRS]) >> 11)
     duration_ns = duration_ps // 1000
-    pj = power.floor_mw * duration_ns + power.hbm_mw * (hbm_ps // 1000) + power.flop_mw * (flop_ps // 1000)
-    return power.gpus_per_rank * min(pj, power.cap_mw * duration_ns) // 1_000_000
+    pj = kind[P_FLOOR_MW] * duration_ns + kind[P_HBM_MW] * (hbm_ps // 1000) + kind[P_FLOP_MW] * (flop_ps // 1000)
+    return kind[P_GPUS] * min(pj, kind[P_CAP_MW] * duration_ns) // 1_000_000
 
 
-@stage
+@apart
 def series_row(state):
     """Number of the bin of the time series in which now lies; bins double in width when time runs past the last one."""
     series, clock = state.series, state.clock
-    while clock[NOW] // clock[BIN_PS] >= len(series):
-        half = len(series) // 2
-        for i in range(half):
-            for j in range(series.shape[1]):
-                series[i, j] = series[2 * i, j] + series[2 * i + 1, j]
-        for i in range(half, len(series)):
-            for j in range(series.shape[1]):
-                series[i, j] = 0
+    while clock[NOW] // clock[BIN_PS] >= series.shape[1]:
+        half = series.shape[1] // 2
+        for pool in range(series.shape[0]):
+            for i in range(half):
+                for j in range(series.shape[2]):
+                    series[pool, i, j] = series[pool, 2 * i, j] + series[pool, 2 * i + 1, j]
+            for i in range(half, series.shape[1]):
+                for j in range(series.shape[2]):
+                    series[pool, i, j] = 0
         clock[BIN_PS] *= 2
     return clock[NOW] // clock[BIN_PS]
 
@@ -1034,64 +2023,73 @@ def series_row(state):
 @stage
 def begin_step(world, state, worker):
     """Schedule all ranks of a worker, find how long the step takes, and book it."""
-    law, fleet, ranks, clock = world.law, world.fleet, state.ranks, state.clock
-    step = state.steps[worker]
-    first, drafts = worker * fleet.ranks, world.sched.drafts
-    queries, preempted = 0, clock[PREEMPTED]
-    for rank in range(first, first + fleet.ranks):
+    ranks, clock, pool = state.ranks, state.clock, state.workers[worker, W_POOL]
+    kind, step = world.pools[pool], state.workers[worker, W_STEPS]
+    first, size = state.workers[worker, W_FIRST], state.workers[worker, W_RANKS]
+    queries, gave_way, parked = 0, 0, 0
+    for rank in range(first, first + size):
         schedule(world, state, rank, step)
-        queries += ranks[rank, R_DECODING] * (1 + drafts) + state.chunk[rank - first, C_TOKENS]
-    if queries == 0 and clock[PREEMPTED] == preempted:
-        clock[FAULT] = 1
+        chunk = state.chunk[rank]
+        queries += chunk[C_SERVED] * (1 + kind[P_DRAFTS]) + chunk[C_TOKENS]
+        gave_way += chunk[C_GAVE_WAY]
+        parked += chunk[C_PARKED]
+    if queries == 0 and gave_way == 0:
+        if parked == 0:
+            clock[FAULT] = 1
+        return
     slowest, decode_ps, prefill_ps, context_ps, sum_ps = -1, 0, 0, 0, 0
-    for rank in range(first, first + fleet.ranks):
-        n, pairs = state.chunk[rank - first, C_TOKENS], state.chunk[rank - first, C_PAIRS]
-        b = ranks[rank, R_DECODING]
-        reads = law.seq_ps * b + ((law.ctx_fp * (ranks[rank, R_CONTEXT_MILLI] // 1000)) >> 10)
-        verify = law.decode_token_ps * b * (1 + drafts)
-        fill = law.prefill_token_ps * n + ((law.pair_fp * pairs) >> 11)
+    for rank in range(first, first + size):
+        chunk = state.chunk[rank]
+        n, b = chunk[C_TOKENS], chunk[C_SERVED]
+        context = ranks[rank, R_CONTEXT_MILLI] // 1000 if b > 0 else 0
+        reads = kind[P_SEQ_PS] * b + ((kind[P_CTX_FP] * context) >> 10)
+        verify = kind[P_DECODE_PS] * b * (1 + kind[P_DRAFTS])
+        fill = kind[P_PREFILL_PS] * n + ((kind[P_PAIR_FP] * chunk[C_PAIRS]) >> 11)
         sum_ps += reads + verify + fill
         if reads + verify + fill > slowest:
             slowest, context_ps, decode_ps, prefill_ps = reads + verify + fill, reads, verify, fill
-    shared_ps = law.shared_ps[min(queries, len(law.shared_ps) - 1)]
-    duration_ps = law.floor_ps + shared_ps + slowest
+    shared_ps = world.spans[0, pool, min(queries, kind[P_SHARED_LAST])]
+    duration_ps = kind[P_FLOOR_PS] + shared_ps + slowest
     energy_uj = 0
-    for rank in range(first, first + fleet.ranks):
+    for rank in range(first, first + size):
         energy_uj += rank_energy(world, state, rank, duration_ps, queries)
-    log(state, EVENT_STEP, first, -1, duration_ps, energy_uj, queries, fleet.ranks)
+    log(state.events, state.clock, state.ranks, EVENT_STEP, first, -1, duration_ps, energy_uj, queries)
     book_step(world, state, worker, duration_ps, energy_uj)
-    if clock[NOW] >= world.stop.window_ps:
-        totals = state.totals
-        totals[T_FLOOR] += law.floor_ps // 1000
+    if clock[NOW] >= world.rules[U_WINDOW]:
+        totals = state.totals[pool]
+        totals[T_FLOOR] += kind[P_FLOOR_PS] // 1000
         totals[T_SHARED] += shared_ps // 1000
         totals[T_CONTEXT] += context_ps // 1000
         totals[T_DECODE] += decode_ps // 1000
         totals[T_PREFILL] += prefill_ps // 1000
-        totals[T_LOCKSTEP] += (slowest * fleet.ranks - sum_ps) // 1000
-    state.steps[worker] += 1
-    state.end_ps[worker] = clock[NOW] + duration_ps
+        totals[T_LOCKSTEP] += (slowest * size - sum_ps) // 1000
+    state.workers[worker, W_STEPS] += 1
+    state.workers[worker, W_END_PS] = clock[NOW] + duration_ps
 
 
 @stage
 def book_step(world, state, worker, duration_ps, energy_uj):
     """Add a step to the time series and, inside the steady window, to the totals."""
-    ranks, totals = state.ranks, state.totals
-    first, duration_ns = worker * world.fleet.ranks, duration_ps // 1000
-    steady = state.clock[NOW] >= world.stop.window_ps
-    decoding, prefill, cached, used_blocks, waiting = 0, 0, 0, 0, 0
-    for rank in range(first, first + world.fleet.ranks):
+    ranks, pool = state.ranks, state.workers[worker, W_POOL]
+    totals, kind = state.totals[pool], world.pools[pool]
+    first, duration_ns = state.workers[worker, W_FIRST], duration_ps // 1000
+    steady = state.clock[NOW] >= world.rules[U_WINDOW]
+    decoding, served, prefill, cached, used_blocks, waiting = 0, 0, 0, 0, 0, 0
+    for rank in range(first, first + state.workers[worker, W_RANKS]):
+        chunk = state.chunk[rank]
         decoding += ranks[rank, R_DECODING]
-        prefill += state.chunk[rank - first, C_TOKENS]
-        cached += state.chunk[rank - first, C_CACHED]
+        served += chunk[C_SERVED]
+        prefill += chunk[C_TOKENS]
+        cached += chunk[C_CACHED]
         waiting += ranks[rank, R_WAITING]
-        used = world.fleet.blocks_per_rank - free_blocks(ranks, rank)
+        used = kind[P_BLOCKS] - free_blocks(ranks, rank)
         used_blocks += used
         if steady:
             totals[T_PEAK] = max(totals[T_PEAK], used)
-            if state.chunk[rank - first, C_BLOCKED] != BLOCKED_NOT:
-                totals[T_BLOCKED_MEMORY - BLOCKED_MEMORY + state.chunk[rank - first, C_BLOCKED]] += duration_ns
-    gained = decoding * world.sched.accept_milli // 1000
-    row = state.series[series_row(state)]  # in the order of SERIES_COLUMNS
+            if chunk[C_BLOCKED] != BLOCKED_NOT:
+                totals[T_BLOCKED_MEMORY - BLOCKED_MEMORY + chunk[C_BLOCKED]] += duration_ns
+    gained = served * kind[P_ACCEPT] // 1000
+    row = state.series[pool, series_row(state)]  # in the order of SERIES_COLUMNS
     row[0] += 1
     row[1] += duration_ns
     row[2] += energy_uj
@@ -1113,90 +2111,98 @@ def book_step(world, state, worker, duration_ps, energy_uj):
 
 @stage
 def end_step(world, state, worker):
-    """Tokens come out: calls end, prefilled calls start to decode."""
-    lanes, ranks = state.lanes, state.ranks
-    step = state.steps[worker] - 1
-    first = worker * world.fleet.ranks
-    for rank in range(first, first + world.fleet.ranks):
-        heap = state.heap[rank]
-        ranks[rank, R_CONTEXT_MILLI] += ranks[rank, R_DECODING] * world.sched.accept_milli
-        while ranks[rank, R_DECODING] > 0 and lanes[heap[0], L_LAST_STEP] == step:
-            lane = heap[0]
-            leave_decode(world, state, rank, lane, step + 1)
-            if lanes[lane, L_STATE] == DRAIN:
-                release(world, state, rank, lane)
-            elif token_out(world, state, rank, lane):
-                enter_decode(world, state, rank, lane, step + 1, 1)
-        end_prefills(world, state, rank, step)
-    state.end_ps[worker] = NEVER
+    """Tokens come out: calls end, prefilled calls start to decode or hand over their KV."""
+    lanes, ranks, kind = state.lanes, state.ranks, world.pools[state.workers[worker, W_POOL]]
+    first = state.workers[worker, W_FIRST]
+    for rank in range(first, first + state.workers[worker, W_RANKS]):
+        if state.chunk[rank, C_DECODES] == 1:
+            heap = state.queues[1, rank]
+            ranks[rank, R_CONTEXT_MILLI] += ranks[rank, R_DECODING] * kind[P_ACCEPT]
+            ranks[rank, R_CLOCK] += 1
+            while ranks[rank, R_DECODING] > 0 and lanes[heap[0], L_LAST_STEP] == ranks[rank, R_CLOCK] - 1:
+                lane = heap[0]
+                leave_decode(world, state, rank, lane)
+                over = lanes[lane, L_STATE] == DRAIN
+                if not over:
+                    end_call(world, state, rank, lane)
+                    over = not drains(world, state, rank, lane)
+                if over:
+                    release(world, state, rank, lane)
+                else:
+                    enter_decode(world, state, rank, lane, 1)
+            ranks[rank, R_RATIO_MICRO] = max(kind[P_RATIO_MIN], ranks[rank, R_RATIO_MICRO] - kind[P_RATIO_FALL])
+        end_prefills(world, state, rank)
+        if kind[P_ROLE] == ROLE_DECODE:
+            ranks[rank, R_CLAIM] = 1
+    state.workers[worker, W_END_PS] = NEVER
 
 
 @stage
-def end_prefills(world, state, rank, step):
+def end_prefills(world, state, rank):
     """Calls whose known tokens are all computed emit a token."""
-    lanes, ranks = state.lanes, state.ranks
-    kept = 0
+    lanes, ranks, kind = state.lanes, state.ranks, world.pools[state.ranks[rank, R_POOL]]
+    kept, size = 0, world.rules[U_BLOCK]
     for i in range(ranks[rank, R_PREFILLING]):
-        lane = state.prefills[rank, i]
+        lane = state.queues[0, rank, i]
+        if kind[P_VISIBLE] == VISIBLE_RESULT:
+            hash_blocks(world, state, rank, lane, min(lanes[lane, L_COMPUTED] // size, lanes[lane, L_HELD]))
         if lanes[lane, L_COMPUTED] < lanes[lane, L_KNOWN]:
-            state.prefills[rank, kept] = lane
+            if kind[P_ROLE] == ROLE_PREFILL and world.rules[U_TRANSFER] == TRANSFER_CHUNK:
+                move(world, state, lane, lanes[lane, L_COMPUTED], False)
+            state.queues[0, rank, kept] = lane
             kept += 1
-            continue
-        lanes[lane, L_KNOWN] += 1
-        if lanes[lane, L_FIRST_PS] < 0:
-            lanes[lane, L_FIRST_PS] = state.clock[NOW]
-            lanes[lane, L_STEPS_LEFT] = world.calls.decode_steps[lanes[lane, L_CALL]]
-            output = world.calls.output_tokens[lanes[lane, L_CALL]]
-            log(state, EVENT_FIRST, rank, lane, output, lanes[lane, L_STEPS_LEFT], 0, world.fleet.ranks)
         else:
-            lanes[lane, L_STEPS_LEFT] -= 1
-        lanes[lane, L_STATE] = DECODE
-        if lanes[lane, L_STEPS_LEFT] > 0:
-            enter_decode(world, state, rank, lane, step + 1, lanes[lane, L_STEPS_LEFT])
-        elif token_out(world, state, rank, lane):
-            enter_decode(world, state, rank, lane, step + 1, 1)
+            finish_prefill(world, state, rank, lane)
     ranks[rank, R_PREFILLING] = kept
 
 
-# ------------ the loop
-
-
 @stage
-def run_loop(world, state):
-    """Run until the stop rule, the hard end, or until the rows for records are nearly full (then copy them out and call again).
+def finish_prefill(world, state, rank, lane):
+    """All known tokens are computed: a token comes out, or the KV goes to a decode rank, or both."""
+    lanes, kind = state.lanes, world.pools[state.ranks[rank, R_POOL]]
+    if lanes[lane, L_PREFILLED_PS] < 0:
+        lanes[lane, L_PREFILLED_PS] = state.clock[NOW]
+    keep_tail(world, state, rank, lane, lanes[lane, L_KNOWN])
+    if kind[P_ROLE] != ROLE_PREFILL or world.rules[U_FIRST] == FIRST_BY_PREFILL:
+        lanes[lane, L_KNOWN] += 1
+        if lanes[lane, L_FIRST_PS] < 0:
+            lanes[lane, L_FIRST_PS] = state.clock[NOW]
+            lanes[lane, L_STEPS_LEFT] = world.calls[lanes[lane, L_CALL], K_STEPS]
+            output = world.calls[lanes[lane, L_CALL], K_OUTPUT]
+            log(state.events, state.clock, state.ranks, EVENT_FIRST, rank, lane, output, lanes[lane, L_STEPS_LEFT], 0)
+        else:
+            lanes[lane, L_STEPS_LEFT] -= 1
+        if lanes[lane, L_STEPS_LEFT] == 0:
+            end_call(world, state, rank, lane)
+            if not drains(world, state, rank, lane):
+                release_apart(world, state, rank, lane)
+                return
+            lanes[lane, L_STEPS_LEFT] = 1
+        else:
+            lanes[lane, L_STATE] = DECODE
+    if kind[P_ROLE] == ROLE_PREFILL:
+        hand_over(world, state, rank, lane)
+    else:
+        enter_decode(world, state, rank, lane, lanes[lane, L_STEPS_LEFT])
 
-    At one instant the order is: steps end (by worker), agents send (by agent), the stop rule, steps begin (by worker).
-    """
-    clock, lanes = state.clock, state.lanes
-    workers, agents = world.fleet.workers, len(lanes)
-    while True:
-        if clock[CALL_ROWS] + agents > len(state.calls):
-            return ROWS_FULL
-        if state.logging and clock[EVENT_ROWS] + 8 * agents + 2 * len(state.ranks) + workers > len(state.events):
-            return ROWS_FULL
-        now = NEVER
-        for worker in range(workers):
-            now = min(now, state.end_ps[worker])
-        if clock[SENDS] > 0:
-            now = min(now, lanes[state.sends[0], L_WAKE_PS])
-        if now == NEVER:
-            return FINISHED
-        if now > world.stop.max_ps:
-            clock[NOW] = world.stop.max_ps
-            return FINISHED
-        clock[NOW] = now
-        for worker in range(workers):
-            if state.end_ps[worker] == now:
-                end_step(world, state, worker)
-        while clock[SENDS] > 0 and lanes[state.sends[0], L_WAKE_PS] == now:
-            send(world, state, pop_send(state))
-        if clock[HALTED] == 1:
-            return FINISHED
-        for worker in range(workers):
-            if state.end_ps[worker] == NEVER and state.load[worker] > 0:
-                begin_step(world, state, worker)
-        if clock[FAULT] != 0:
-            return STUCK
+
+@apart
+def hand_over(world, state, rank, lane):
+    """Leave the seat, keep the blocks until the KV has moved."""
+    lanes, ranks = state.lanes, state.ranks
+    leave_seat(world, state, rank, lane)
+    ranks[rank, R_PINNED] += 1
+    state.workers[ranks[rank, R_WORKER], W_LOAD] -= 1
+    lanes[lane, L_STATE] = PREFILLED
+    if lanes[lane, L_TARGET] >= 0:
+        log(state.events, state.clock, state.ranks, EVENT_PREFILLED, rank, lane, lanes[lane, L_KNOWN], -1, 0)
+        move(world, state, lane, world.calls[lanes[lane, L_CALL], K_PROMPT], True)
+    else:
+        queue_for_claim(world, state, lane)
+        log(state.events, state.clock, state.ranks, EVENT_PREFILLED, rank, lane, lanes[lane, L_KNOWN], lanes[lane, L_TARGET], 0)
+
+
+# ------------ the loop
 
 
 def entry(sources):
@@ -1207,7 +2213,50 @@ def entry(sources):
 
     @njit(cache=True, error_model="numpy", _nrt=False)  # type: ignore[call-overload]
     def advance(world, state):
-        return run_loop(world, state) if sources >= 0 else STUCK
+        """Run until the stop rule, the hard end, or until the rows for records are nearly full (then copy them out and call again).
+
+        At one instant the order is: steps end (by worker), lanes send or their KV lands (by lane), decode seats are claimed (by rank), the
+        stop rule, steps begin (by worker).
+        """
+        clock, lanes, workers = state.clock, state.lanes, state.workers
+        while sources >= 0:
+            if clock[CALL_ROWS] + len(lanes) > len(state.calls):
+                return ROWS_FULL
+            if state.clock[LOGGING] == 1 and clock[EVENT_ROWS] + 16 * len(lanes) + 2 * len(state.ranks) + len(workers) > len(state.events):
+                return ROWS_FULL
+            now = NEVER
+            for worker in range(len(workers)):
+                now = min(now, workers[worker, W_END_PS])
+            if clock[SENDS] > 0:
+                now = min(now, lanes[lanes[0, L_SENDS], L_WAKE_PS])
+            if now == NEVER:
+                return FINISHED
+            if now > world.rules[U_MAX_PS]:
+                clock[NOW] = world.rules[U_MAX_PS]
+                return FINISHED
+            clock[NOW] = now
+            for worker in range(len(workers)):
+                if workers[worker, W_END_PS] == now:
+                    end_step(world, state, worker)
+            while clock[SENDS] > 0 and lanes[lanes[0, L_SENDS], L_WAKE_PS] == now:
+                lane = pop_send(state.lanes, state.clock)
+                if lanes[lane, L_STATE] == MOVING:
+                    land(world, state, lane)
+                elif lanes[lane, L_STATE] == LOADING:
+                    end_load(world, state, lane)
+                else:
+                    send(world, state, lane)
+            for i in range(world.rules[U_DECODERS]):
+                if state.ranks[state.groups[1, i], R_CLAIM] == 1:
+                    claim_waiting(world, state, state.groups[1, i])
+            if clock[HALTED] == 1:
+                return FINISHED
+            for worker in range(len(workers)):
+                if workers[worker, W_END_PS] == NEVER and workers[worker, W_LOAD] > 0 and can_work(world, state, worker):
+                    begin_step(world, state, worker)
+            if clock[FAULT] != 0:
+                return STUCK
+        return STUCK
 
     return advance
 
@@ -1215,49 +2264,138 @@ def entry(sources):
 advance = entry(zlib.crc32(b"".join(Path(str(module.__file__)).read_bytes() for module in (engine_world, workload_arrays))))
 
 
+# ------------ before and after the loop
+
+
+def pool_row(world: World, pool: Pool) -> list[int]:
+    """A pool in the order of the columns ``P_*``."""
+    sched, law, power = pool.sched, pool.law, pool.power
+    fixed = pool.blocks_per_rank // sched.max_seqs if sched.prefix_cache == CACHE_SLOTS else pool.fixed_blocks
+    return [
+        *(pool.role, pool.blocks_per_rank, fixed, sched.token_budget, sched.max_seqs, sched.long_prefill_cap, sched.prefill_interval),
+        *(sched.admit_reserve, sched.watermark_blocks, sched.pipeline_depth, sched.prefix_cache, sched.drafts, sched.accept_milli),
+        *(sched.batch_mode, sched.decode_interval, sched.chunk_round, sched.max_new_tokens, sched.ratio_clip),
+        *(1000 * sched.ratio_init_milli, 1000 * sched.ratio_min_milli),
+        (sched.ratio_init_milli - sched.ratio_min_milli) * 1000 // sched.ratio_steps,
+        *(sched.victim, sched.requeue, sched.visible, sched.similarity_milli, growth_period(sched, world.fleet.block_tokens)),
+        *(law.floor_ps, law.seq_ps, law.ctx_fp, law.decode_token_ps, law.prefill_token_ps, law.pair_fp, len(law.shared_ps) - 1),
+        *(power.floor_mw, power.hbm_mw, power.flop_mw, power.cap_mw, power.gpus_per_rank),
+        *(power.seq_hbm_ps, power.ctx_hbm_fp, power.token_flop_ps, power.pair_flop_fp, len(power.shared_hbm_ps) - 1),
+        *(pool.port_fixed_ps, pool.port_token_fp, pool.host_blocks, pool.host_fixed_ps, pool.host_token_fp, pool.tails),
+    ]
+
+
+def flat(world: World) -> Load:
+    """The world as the loop reads it."""
+    fleet, stop = world.fleet, world.stop
+    pools = fleet.pools
+    rules = np.zeros(RULES, np.int64)
+    rules[:] = [
+        *(fleet.block_tokens, fleet.router, fleet.decode_router, fleet.first_token, fleet.transfer, fleet.prealloc, fleet.link_latency_ps),
+        *(fleet.balance_calls, fleet.balance_milli, fleet.match_milli, world.threads.width, len(fleet.start_ps)),
+        *(stop.window_ps, stop.min_window_ps, stop.min_plays, stop.min_agent_plays, stop.max_ps, stop.max_plays_per_agent),
+        int(fleet.disaggregated),
+        sum(pool.workers * pool.ranks for pool in pools if pool.role != ROLE_DECODE),
+        sum(pool.workers * pool.ranks for pool in pools if pool.role == ROLE_DECODE),
+        len(fleet.order),
+    ]
+    calls, threads, tree = world.calls, world.threads, world.tree
+    spans = table([*(pool.law.shared_ps for pool in pools), *(pool.power.shared_hbm_ps for pool in pools)])
+    columns = (calls.prompt_tokens, calls.output_tokens, calls.decode_steps, calls.tool_ps, calls.stops, calls.leaf, calls.answer)
+    return Load(
+        calls=np.column_stack((*columns, threads.child, threads.children)),
+        threads=np.column_stack((threads.call, np.append(threads.delay_ps, 0))),
+        runs=np.column_stack((calls.first, threads.first, np.append(fleet.order, -1))),
+        tree=np.column_stack((tree.parent, tree.start, tree.scope, barren_answers(world))),
+        pools=np.array([pool_row(world, pool) for pool in pools], np.int64).reshape(len(pools), POOL_COLUMNS),
+        spans=spans.reshape(2, len(pools), -1),
+        first_growth=np.array([first_growth(pool.sched, fleet.block_tokens) for pool in pools], np.int64),
+        rules=rules,
+    )
+
+
+def table(rows: list[Ints]) -> Ints:
+    """Rows of different length as one table, each going on with zeros."""
+    whole = np.zeros((len(rows), max(map(len, rows))), np.int64)
+    for i, row in enumerate(rows):
+        whole[i, : len(row)] = row
+    return whole
+
+
+def new_ranks(world: World) -> tuple[Ints, Ints]:
+    """The tables of ranks and of workers, everything empty."""
+    ranks: list[tuple[int, int, int, int]] = []
+    workers: list[tuple[int, int, int]] = []
+    for number, pool in enumerate(world.fleet.pools):
+        for _ in range(pool.workers):
+            first = len(ranks)
+            ranks += [(number, len(workers), i, first if pool.shared_port else first + i) for i in range(pool.ranks)]
+            workers.append((number, first, pool.ranks))
+    rank_table = np.zeros((len(ranks), RANK_COLUMNS), np.int64)
+    rank_table[:, [R_POOL, R_WORKER, R_NUMBER, R_PORT]] = ranks
+    pools = [world.fleet.pools[row[0]] for row in ranks]
+    rank_table[:, R_PLAIN] = [pool.blocks_per_rank for pool in pools]
+    rank_table[:, R_RATIO_MICRO] = [1000 * pool.sched.ratio_init_milli for pool in pools]
+    rank_table[:, [R_OLD, R_NEW, R_RUN_HEAD, R_RUN_TAIL, R_WAIT_HEAD, R_WAIT_TAIL, R_LAND_HEAD, R_LAND_TAIL]] = -1
+    worker_table = np.zeros((len(workers), WORKER_COLUMNS), np.int64)
+    worker_table[:, [W_POOL, W_FIRST, W_RANKS]] = workers
+    worker_table[:, W_END_PS] = NEVER
+    return rank_table, worker_table
+
+
 def new_state(world: World, logging: bool) -> State:
     """Everything empty, every agent about to send its first call."""
-    fleet, sched = world.fleet, world.sched
-    agents, ranks = len(fleet.start_ps), fleet.workers * fleet.ranks
-    slots = ranks * fleet.blocks_per_rank + 2
-
-    lanes = np.zeros((agents, LANE_COLUMNS), np.int64)
-    lanes[:, [L_PLAY, L_CALL, L_TIP]] = -1
-    table = np.zeros((ranks, RANK_COLUMNS), np.int64)
-    table[:, R_PLAIN] = fleet.blocks_per_rank
-    table[:, [R_OLD, R_NEW, R_RUN_HEAD, R_RUN_TAIL, R_WAIT_HEAD, R_WAIT_TAIL]] = -1
-    seats = min(sched.max_seqs, agents)
-    chunk_rows = max(65_536, 2 * agents)
-    event_rows = max(65_536, 16 * agents + 4 * ranks + 2 * fleet.workers) if logging else 1
-    state = State(
-        lanes=lanes,
-        ranks=table,
-        slots=np.empty((slots, SLOT_COLUMNS), np.int64),
-        unused=np.empty(slots, np.int64),
-        heads=np.full((ranks, agents + len(fleet.order) + 1), -1, np.int64),
-        path=np.zeros((agents, longest_path(world.tree.parent) + 1), np.int64),
-        barren=barren_answers(world),
-        prefills=np.zeros((ranks, seats), np.int64),
-        heap=np.zeros((ranks, seats), np.int64),
-        growing=np.zeros((ranks, growth_period(sched, fleet.block_tokens)), np.int64),
-        first_growth=first_growth(sched, fleet.block_tokens),
-        steps=np.zeros(fleet.workers, np.int64),
-        end_ps=np.full(fleet.workers, NEVER, np.int64),
-        load=np.zeros(fleet.workers, np.int64),
-        sends=np.zeros(agents, np.int64),
-        clock=np.zeros(FAULT + 1, np.int64),
-        chunk=np.zeros((fleet.ranks, CHUNK_COLUMNS), np.int64),
-        calls=np.zeros((chunk_rows, len(CALL_COLUMNS)), np.int64),
-        series=np.zeros((SERIES_BINS, len(SERIES_COLUMNS)), np.int64),
-        totals=np.zeros(len(TOTAL_COLUMNS), np.int64),
-        events=np.zeros((event_rows, len(EVENT_COLUMNS)), np.int64),
-        logging=logging,
+    fleet, width = world.fleet, world.threads.width
+    agents, owners = len(fleet.start_ps), len(fleet.start_ps) + len(fleet.order) + 1
+    lanes = np.zeros((agents * width, LANE_COLUMNS), np.int64)
+    lanes[:, [L_CALL, L_TIP, L_PARENT]] = -1
+    lanes[:, L_AGENT] = np.arange(agents * width) // width
+    players = np.zeros((agents, AGENT_COLUMNS), np.int64)
+    players[:, G_PLAY] = -1
+    ranks, workers = new_ranks(world)
+    pools = [fleet.pools[number] for number in ranks[:, R_POOL]]
+    roles = np.array([pool.role for pool in pools])
+    slots = sum(pool.blocks_per_rank for pool in pools) + 2
+    seats = min(max(pool.sched.max_seqs for pool in pools), agents * width)
+    fixed_slots = any(pool.sched.prefix_cache == CACHE_SLOTS for pool in pools)
+    stores = np.zeros((2 * len(ranks), STORE_COLUMNS), np.int64)
+    stores[:, Y_SIZE] = [pool.host_blocks for pool in pools] + [pool.tails for pool in pools]
+    stores[:, [Y_OLD, Y_NEW]] = -1
+    named = int(stores[:, Y_SIZE].sum())
+    chunk_rows = max(65_536, 2 * len(lanes))
+    event_rows = max(65_536, 32 * len(lanes) + 4 * len(ranks) + 2 * len(workers)) if logging else 1
+    fixed_seats = np.zeros(
+        (len(ranks), max(pool.sched.max_seqs for pool in pools), SEAT_COLUMNS) if fixed_slots else (1, 1, SEAT_COLUMNS), np.int64
     )
+    fixed_seats[:, :, [Z_NODE, Z_USED]] = -1
+    state = State(
+        agents=players,
+        lanes=lanes,
+        ranks=ranks,
+        workers=workers,
+        groups=table([np.flatnonzero(roles != ROLE_DECODE), np.flatnonzero(roles == ROLE_DECODE)]),
+        slots=np.empty((slots, SLOT_COLUMNS), np.int64),
+        stacks=np.empty((2, max(slots, named + 2 * len(stores))), np.int64),
+        heads=np.full((len(ranks) + (len(stores) if named else 0), owners), -1, np.int64),
+        names=np.empty((named + 2 * len(stores), NAME_COLUMNS), np.int64),
+        stores=stores,
+        seats=fixed_seats,
+        path=np.zeros((len(lanes), longest_path(world.tree.parent) + 1), np.int64),
+        queues=np.zeros((2, len(ranks), seats), np.int64),
+        growing=np.zeros((len(ranks), max(growth_period(pool.sched, fleet.block_tokens) for pool in pools)), np.int64),
+        clock=np.zeros(FAULT + 1, np.int64),
+        chunk=np.zeros((len(ranks), CHUNK_COLUMNS), np.int64),
+        calls=np.zeros((chunk_rows, len(CALL_COLUMNS)), np.int64),
+        series=np.zeros((len(fleet.pools), SERIES_BINS, len(SERIES_COLUMNS)), np.int64),
+        totals=np.zeros((len(fleet.pools), len(TOTAL_COLUMNS)), np.int64),
+        events=np.zeros((event_rows, len(EVENT_COLUMNS)), np.int64),
+    )
+    state.clock[LOGGING] = int(logging)
     state.clock[BIN_PS] = PS_PER_S
     state.clock[ACTIVE] = agents
     state.clock[BEHIND] = agents if world.stop.min_agent_plays > 0 else 0
-    for lane in range(agents):
-        push_send(state, lane, fleet.start_ps[lane])
+    for agent in range(agents):
+        push_send(state.lanes, state.clock, agent * width, fleet.start_ps[agent])
     return state
 
 
@@ -1296,12 +2434,12 @@ def simulate_kernel(world: World, events: bool = False) -> Output:
     AssertionError
         When a call can never fit its rank (`growth.most_blocks` tells beforehand).
     """
-    state = new_state(world, events)
+    load, state = flat(world), new_state(world, events)
     calls: list[Ints] = []
     logs: list[Ints] = []
     why = ROWS_FULL
     while why == ROWS_FULL:
-        why = advance(world, state)
+        why = advance(load, state)
         calls.append(state.calls[: state.clock[CALL_ROWS]].copy())
         logs.append(state.events[: state.clock[EVENT_ROWS]].copy())
         state.clock[CALL_ROWS] = state.clock[EVENT_ROWS] = 0
@@ -1309,7 +2447,7 @@ def simulate_kernel(world: World, events: bool = False) -> Output:
     last_bin = int(state.clock[NOW] // state.clock[BIN_PS]) + 1
     return Output(
         calls=np.concatenate(calls),
-        series=state.series[:last_bin].copy(),
+        series=state.series[:, :last_bin].copy(),
         bin_ps=int(state.clock[BIN_PS]),
         totals=state.totals,
         events=np.concatenate(logs),

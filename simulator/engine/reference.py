@@ -1,36 +1,34 @@
-"""The engine to read: agents, workers and ranks as SimPy processes, one object per call, one step at a time. Inputs are a `World`.
+"""The engine to read: agents, workers, ranks and links as SimPy processes, one object per call, one step at a time. Inputs are a `World`.
 
 This is the executable specification; `kernel` must write the same event log. A call's life: an agent *sends* it, a router picks a *rank*,
 it *waits* there, is *admitted* when a seat, tokens and blocks are at hand, is *prefilled* in chunks, emits its *first* token, *decodes* one
 step at a time, perhaps is *preempted* and computed again, emits its *last* token and is *released*; then its tool runs and the agent goes
-on. `verify` checks the invariants after every event.
+on. In a fleet of prefill and decode pools it *claims* a decode seat between prefill and decode (or before both), and its KV *moves* and
+*lands*. `verify` checks the invariants after every event. What a rank does is in `reference_rank`.
 """
 
-from collections import deque
-from collections.abc import Generator, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Generator, Hashable, Sequence
 from typing import Any
 
 import numpy as np
 import simpy
 
-from simulator.engine.blocks import BlockPool
-from simulator.engine.growth import first_growth, growth_period
+from simulator.engine.reference_rank import Call, Rank
 from simulator.engine.world import (
     CALL_COLUMNS,
-    EVENT_ADMIT,
-    EVENT_CHUNK,
     EVENT_COLUMNS,
-    EVENT_FIRST,
-    EVENT_LAST,
-    EVENT_PREEMPT,
-    EVENT_RANK,
-    EVENT_RELEASE,
+    EVENT_LAND,
+    EVENT_LOAD,
+    EVENT_MOVE,
     EVENT_SEND,
     EVENT_STEP,
-    RESERVE_INPUT,
+    ROLE_DECODE,
+    ROLE_PREFILL,
     ROUTER_AFFINITY,
+    ROUTER_LEAST_LOADED,
+    ROUTER_PREFIX,
     ROUTER_ROUND_ROBIN,
+    ROUTER_WORKER_AFFINITY,
     SERIES_BINS,
     SERIES_COLUMNS,
     TOTAL_COLUMNS,
@@ -40,314 +38,10 @@ from simulator.engine.world import (
 from simulator.units import PS_PER_S
 from simulator.workload.arrays import SCOPE_ALL, SCOPE_TRAJECTORY
 
-STEP_ENDS, AGENT_SENDS, RUN_HALTS, STEP_BEGINS, TIME_IS_UP = range(1, 6)
-"""What goes first when several things happen at one instant; equals go by worker or agent number."""
+STEP_ENDS, AGENT_ACTS, RANK_CLAIMS, RUN_HALTS, STEP_BEGINS, TIME_IS_UP = range(1, 7)
+"""What goes first when several things happen at one instant; equals go by worker, lane (sends and landings) or rank."""
 
-Process = Generator[simpy.Event, Any, None]
-
-
-@dataclass(eq=False)
-class Call:
-    """One request on its way through a rank. ``known`` counts the tokens whose KV it needs before it can emit its next one."""
-
-    agent: int
-    play: int
-    trajectory: int
-    number: int
-    """Row in the world's `Calls`."""
-    known: int
-    keys: list[Hashable]
-    """Names of the blocks that its prompt and output will fill, in order."""
-    send_ps: int
-    done: simpy.Event
-    state: str = "waiting"
-    computed: int = 0
-    blocks: list[int] = field(default_factory=list)
-    fixed: list[int] = field(default_factory=list)
-    named: int = 0
-    """Leading blocks that are findable."""
-    private: bool = False
-    """It computed a copy of a cached block, so it keeps its further blocks to itself."""
-    steps_left: int = 0
-    steps_done: int = 0
-    """Decode steps since it last began to decode."""
-    grows_at: int = 0
-    """The first of those steps (1-based) that takes a block."""
-    admit_ps: int = -1
-    first_ps: int = -1
-    last_ps: int = -1
-    cached: int = 0
-    preemptions: int = 0
-
-
-class Rank:
-    """One attention shard: its queue, its running calls in admission order, its blocks."""
-
-    def __init__(self, sim: "Simulation", worker: int, number: int) -> None:
-        self.sim, self.worker, self.number = sim, worker, number
-        self.waiting: deque[Call] = deque()
-        self.running: list[Call] = []
-        self.pool = BlockPool(sim.world.fleet.blocks_per_rank)
-        self.plays = 0
-        self.saturated = False
-        self.preempted = False
-        self.chunks: list[tuple[int, int]] = []
-        """(tokens, computed before) of each prefill chunk of this step."""
-        self.hits = 0
-        self.blocked = ""
-
-    # ------------------------------------------------------------------------------------------------------- scheduling
-
-    @property
-    def decoding(self) -> list[Call]:
-        return [call for call in self.running if call.state in ("decode", "drain")]
-
-    def schedule(self, step: int) -> None:
-        """Choose this step's work: running calls first, then waiting ones."""
-        sched = self.sim.world.sched
-        self.chunks, self.hits = [], 0
-        decoding = len(self.decoding)
-        budget = sched.token_budget - decoding * (1 + sched.drafts)
-        off_beat = sched.prefill_interval > 1 and step % sched.prefill_interval != 0
-        throttled = off_beat and decoding > 0 and not self.saturated
-        budget, self.preempted = self.serve_running(budget, throttled)
-        self.blocked = ""
-        if throttled:
-            self.blocked = "budget" if self.waiting else ""
-        elif self.preempted:
-            self.blocked = "memory" if self.waiting else ""
-        else:
-            self.blocked = self.admit_waiting(budget)
-        if not throttled:
-            self.saturated = bool(self.waiting)
-        self.log(EVENT_RANK, -1, len(self.decoding), self.prefill_tokens, self.pool.free)
-
-    def serve_running(self, budget: int, throttled: bool) -> tuple[int, bool]:
-        """Walk the running calls in admission order; when blocks are short the last admitted gives way."""
-        preempted = False
-        for call in list(self.running):
-            tokens = 0
-            if call not in self.running:
-                break
-            if call.state != "prefill":
-                need = 1 if self.grows_now(call) else 0
-            elif throttled:
-                continue
-            else:
-                tokens = self.chunk_tokens(call.known - call.computed, budget)
-                need = self.blocks_for(call.computed + tokens) - len(call.blocks)
-            while need > self.pool.free and call in self.running:
-                self.preempt(self.running[-1])
-                preempted = True
-            if call not in self.running:
-                break
-            if tokens > 0:
-                budget -= tokens
-                self.prefill(call, tokens)
-            else:
-                call.blocks += self.take(need)
-        return budget, preempted
-
-    def admit_waiting(self, budget: int) -> str:
-        """Admit first come, first served until one does not fit; returns what keeps the head of the queue out."""
-        sched, fleet = self.sim.world.sched, self.sim.world.fleet
-        while self.waiting:
-            if len(self.running) >= sched.max_seqs:
-                return "seats"
-            if budget <= 0:
-                return "budget"
-            call = self.waiting[0]
-            hits: list[int] = []
-            if sched.prefix_cache:
-                hits = self.pool.match(call.keys[: (call.known - 1) // fleet.block_tokens])
-            cached = len(hits) * fleet.block_tokens
-            tokens = self.chunk_tokens(call.known - cached, budget)
-            upto = call.known if sched.admit_reserve == RESERVE_INPUT else cached + tokens
-            need = self.blocks_for(upto) + fleet.fixed_blocks - len(hits) + self.pool.unheld(hits)
-            spare = sched.watermark_blocks if self.running else 0
-            if need + spare > self.pool.free:
-                return "memory"
-            self.admit(self.waiting.popleft(), hits, tokens)
-            budget -= tokens
-        return ""
-
-    def admit(self, call: Call, hits: list[int], tokens: int) -> None:
-        cached = len(hits) * self.sim.world.fleet.block_tokens
-        self.running.append(call)
-        self.pool.hold(hits)
-        call.blocks, call.named, call.private = list(hits), len(hits), False
-        call.fixed = self.take(self.sim.world.fleet.fixed_blocks)
-        call.computed, call.state = cached, "prefill"
-        self.hits += cached
-        if call.admit_ps < 0:
-            call.admit_ps, call.cached = self.sim.now, cached
-        self.log(EVENT_ADMIT, call.agent, cached, call.known, self.pool.free)
-        self.prefill(call, tokens)
-
-    def chunk_tokens(self, left: int, budget: int) -> int:
-        cap = self.sim.world.sched.long_prefill_cap
-        if cap > 0 and len(self.running) + len(self.waiting) > 1:
-            left = min(left, cap)
-        return min(left, budget)
-
-    def blocks_for(self, tokens: int) -> int:
-        return -(-tokens // self.sim.world.fleet.block_tokens)
-
-    def take(self, count: int) -> list[int]:
-        evicted = self.pool.evicted
-        taken = self.pool.take(count)
-        self.sim.count("evicted_blocks", self.pool.evicted - evicted)
-        return taken
-
-    def prefill(self, call: Call, tokens: int) -> None:
-        """Compute the next tokens of a call; its full blocks are findable at once."""
-        self.chunks.append((tokens, call.computed))
-        call.computed += tokens
-        call.blocks += self.take(self.blocks_for(call.computed) - len(call.blocks))
-        self.name_blocks(call, call.computed)
-        self.log(EVENT_CHUNK, call.agent, tokens, call.computed, call.known)
-
-    def name_blocks(self, call: Call, tokens: int) -> None:
-        """Make the blocks that the first ``tokens`` fill findable, up to the first whose content is cached already."""
-        if not self.sim.world.sched.prefix_cache:
-            return
-        full = min(tokens // self.sim.world.fleet.block_tokens, len(call.blocks), len(call.keys))
-        while call.named < full and not call.private:
-            if self.pool.name(call.blocks[call.named], call.keys[call.named]):
-                call.named += 1
-            else:
-                call.private = True
-
-    def grows_now(self, call: Call) -> bool:
-        """Whether the coming decode step takes a block (the rule of `growth`)."""
-        since = call.steps_done + 1 - call.grows_at
-        return since >= 0 and since % self.sim.growth_period == 0
-
-    def free_all(self, call: Call, tokens: int) -> int:
-        """Let go of all blocks of a call whose first ``tokens`` have KV; returns how many."""
-        self.name_blocks(call, tokens)
-        freed = len(call.blocks) + len(call.fixed)
-        self.pool.give_back(call.blocks)
-        self.pool.give_back(call.fixed)
-        call.blocks, call.fixed = [], []
-        self.running.remove(call)
-        return freed
-
-    def preempt(self, call: Call) -> None:
-        """Send a call back to the front of the queue; its KV will be computed again, as far as it is not found in the cache."""
-        if call.state == "drain":
-            self.release(call)
-            return
-        calls = self.sim.world.calls
-        if call.state == "prefill":
-            computed = call.computed
-        else:
-            most = int(calls.prompt_tokens[call.number] + calls.output_tokens[call.number]) - 1
-            call.known = min(call.known + call.steps_done * self.sim.world.sched.accept_milli // 1000, most)
-            call.steps_left -= call.steps_done
-            computed = call.known - 1
-        freed = self.free_all(call, computed)
-        call.state, call.preemptions, call.steps_done = "waiting", call.preemptions + 1, 0
-        self.waiting.appendleft(call)
-        self.sim.count("preemptions", 1)
-        self.log(EVENT_PREEMPT, call.agent, computed, freed, self.pool.free)
-
-    # ------------------------------------------------------------------------------------------------------ after a step
-
-    def finish_step(self) -> None:
-        """Every decoding call has gained its tokens, every prefilled call emits one."""
-        for call in self.decoding:
-            call.steps_done += 1
-            if call.state == "drain":
-                self.release(call)
-            elif call.steps_done == call.steps_left:
-                self.emit_last(call)
-        for call in [call for call in self.running if call.state == "prefill" and call.computed == call.known]:
-            self.emit_from_prefill(call)
-
-    def emit_from_prefill(self, call: Call) -> None:
-        calls = self.sim.world.calls
-        call.known += 1
-        if call.first_ps < 0:
-            call.first_ps = self.sim.now
-            call.steps_left = int(calls.decode_steps[call.number])
-            self.log(EVENT_FIRST, call.agent, int(calls.output_tokens[call.number]), call.steps_left, 0)
-        else:
-            call.steps_left -= 1
-        if call.steps_left > 0:
-            self.start_decode(call, "decode")
-        else:
-            self.emit_last(call)
-
-    def start_decode(self, call: Call, state: str) -> None:
-        size = self.sim.world.fleet.block_tokens
-        call.state, call.steps_done = state, 0
-        slack = max(0, min(size - 1, len(call.blocks) * size - (call.known - 1)))
-        call.grows_at = int(self.sim.first_growth[slack])
-
-    def emit_last(self, call: Call) -> None:
-        """The call ends; one that ended by a stop token stays for the step that a pipelined engine has already begun."""
-        calls = self.sim.world.calls
-        call.last_ps = self.sim.now
-        self.sim.record(call, self)
-        self.log(EVENT_LAST, call.agent, int(calls.output_tokens[call.number]), call.cached, 0)
-        self.sim.count_play(call)
-        if self.sim.world.sched.pipeline_depth == 2 and calls.stops[call.number]:
-            call.known = int(calls.prompt_tokens[call.number] + calls.output_tokens[call.number])
-            self.start_decode(call, "drain")
-        else:
-            self.release(call)
-
-    def release(self, call: Call) -> None:
-        calls = self.sim.world.calls
-        freed = self.free_all(call, int(calls.prompt_tokens[call.number] + calls.output_tokens[call.number]) - 1)
-        self.log(EVENT_RELEASE, call.agent, freed, self.pool.free, 0)
-        call.done.succeed()
-
-    # ---------------------------------------------------------------------------------------------------------- the books
-
-    @property
-    def prefill_tokens(self) -> int:
-        return sum(tokens for tokens, _ in self.chunks)
-
-    @property
-    def query_tokens(self) -> int:
-        return len(self.decoding) * (1 + self.sim.world.sched.drafts) + self.prefill_tokens
-
-    @property
-    def context_tokens(self) -> int:
-        """Summed context of the decoding calls."""
-        accept_milli = self.sim.world.sched.accept_milli
-        return sum(call.known * 1000 + call.steps_done * accept_milli for call in self.decoding) // 1000
-
-    @property
-    def pairs(self) -> int:
-        return sum(tokens * (2 * before + tokens) for tokens, before in self.chunks)
-
-    @property
-    def used_blocks(self) -> int:
-        return self.pool.size - self.pool.free
-
-    def step_terms_ps(self) -> tuple[int, int, int]:
-        """This rank's part of the step time: KV reads, decode compute, prefill compute."""
-        law, b = self.sim.world.law, len(self.decoding)
-        reads = law.seq_ps * b + (law.ctx_fp * self.context_tokens >> 10)
-        verify = law.decode_token_ps * b * (1 + self.sim.world.sched.drafts)
-        fill = law.prefill_token_ps * self.prefill_tokens + (law.pair_fp * self.pairs >> 11)
-        return reads, verify, fill
-
-    def energy_uj(self, duration_ps: int, queries: int) -> int:
-        """What this rank's GPUs draw in the step."""
-        power = self.sim.world.power
-        hbm_ps = int(power.shared_hbm_ps[min(queries, len(power.shared_hbm_ps) - 1)])
-        hbm_ps += power.seq_hbm_ps * len(self.decoding) + (power.ctx_hbm_fp * self.context_tokens >> 10)
-        flop_ps = power.token_flop_ps * self.query_tokens + (power.pair_flop_fp * self.pairs >> 11)
-        duration_ns = duration_ps // 1000
-        pj = power.floor_mw * duration_ns + power.hbm_mw * (hbm_ps // 1000) + power.flop_mw * (flop_ps // 1000)
-        return power.gpus_per_rank * min(pj, power.cap_mw * duration_ns) // 1_000_000
-
-    def log(self, kind: int, agent: int, a: int, b: int, c: int) -> None:
-        self.sim.events.append((self.sim.now, kind, self.worker, self.number, agent, a, b, c))
+Process = Generator[simpy.Event, Any, Any]
 
 
 class Simulation:
@@ -357,19 +51,29 @@ class Simulation:
         fleet = world.fleet
         self.world = world
         self.env = simpy.Environment()
-        self.ranks = [Rank(self, worker, number) for worker in range(fleet.workers) for number in range(fleet.ranks)]
-        self.growth_period = growth_period(world.sched, fleet.block_tokens)
-        self.first_growth = first_growth(world.sched, fleet.block_tokens)
-        self.wake: list[simpy.Event] = [self.env.event() for _ in range(fleet.workers)]
+        self.width = world.threads.width
+        self.workers: list[list[Rank]] = []
+        for number, pool in enumerate(fleet.pools):
+            for _ in range(pool.workers):
+                first, worker = sum(map(len, self.workers)), len(self.workers)
+                self.workers.append([Rank(self, number, worker, i, first + i) for i in range(pool.ranks)])
+        self.ranks = [rank for ranks in self.workers for rank in ranks]
+        self.entries = [rank for rank in self.ranks if rank.kind.role != ROLE_DECODE]
+        self.decoders = [rank for rank in self.ranks if rank.kind.role == ROLE_DECODE]
+        self.port_free_ps = [0] * len(self.ranks)
+        self.wake: list[simpy.Event] = [self.env.event() for _ in self.workers]
+        self.claiming: set[int] = set()
         self.halted = False
-        self.turn = self.issued = self.plays = 0
+        self.turn = self.decode_turn = self.issued = self.plays = self.slot_uses = 0
+        self.sent_tokens = self.landed_tokens = 0
+        self.calls_left = [0] * len(fleet.start_ps)
         self.finished_plays = [0] * len(fleet.start_ps)
         self.active = len(fleet.start_ps)
         self.events: list[tuple[int, ...]] = []
         self.calls: list[tuple[int, ...]] = []
-        self.series: dict[int, dict[str, int]] = {}
+        self.series: list[dict[int, dict[str, int]]] = [{} for _ in fleet.pools]
         self.bin_ps = PS_PER_S
-        self.totals = dict.fromkeys(TOTAL_COLUMNS, 0)
+        self.totals = [dict.fromkeys(TOTAL_COLUMNS, 0) for _ in fleet.pools]
 
     @property
     def now(self) -> int:
@@ -385,46 +89,115 @@ class Simulation:
     # ---------------------------------------------------------------------------------------------------------- processes
 
     def agent(self, agent: int) -> Process:
-        """Play one trajectory after another; one call in flight."""
+        """Play one trajectory after another."""
         world, fleet = self.world, self.world.fleet
         wake_ps = int(fleet.start_ps[agent])
         play = 0
         while True:
             trajectory = int(fleet.order[(agent + play * (len(fleet.start_ps) + 1)) % len(fleet.order)])
-            home: Rank | None = None
-            for number in range(int(world.calls.first[trajectory]), int(world.calls.first[trajectory + 1])):
-                yield self.at(wake_ps, AGENT_SENDS, agent)
-                if home is None and fleet.router == ROUTER_AFFINITY:
-                    home = min(self.ranks, key=lambda rank: rank.plays)
-                    home.plays += 1
-                call = self.send(agent, play, trajectory, number, home or self.route())
-                yield call.done
-                wake_ps = max(self.now, call.last_ps + int(world.calls.tool_ps[number]))
-            if home is not None:
-                home.plays -= 1
+            first = world.calls.first
+            self.calls_left[agent] = int(first[trajectory + 1] - first[trajectory])
+            wake_ps = yield self.env.process(self.thread(agent, play, trajectory, 0, wake_ps))
             play += 1
             if 0 < world.stop.max_plays_per_agent <= play:
                 self.active -= 1
                 return
 
-    def send(self, agent: int, play: int, trajectory: int, number: int, rank: Rank) -> Call:
-        calls = self.world.calls
+    def thread(self, agent: int, play: int, trajectory: int, thread: int, wake_ps: int) -> Process:
+        """The calls of one thread, one after another; the sub-agents that a call spawns are joined before its tool starts. Returns when
+        the tool of the last call is done."""
+        threads, fleet = self.world.threads, self.world.fleet
+        lane, row = agent * self.width + thread, int(threads.first[trajectory]) + thread
+        homes: list[Rank] = []  # at the entry, and for decoding
+        for number in range(int(threads.call[row]), int(threads.call[row + 1])):
+            yield self.at(wake_ps, AGENT_ACTS, lane)
+            if not homes:
+                homes = [self.bind(self.entries, fleet.router)]
+                homes += [self.bind(self.decoders, fleet.decode_router)] if fleet.disaggregated else []
+            call = self.send(lane, agent, play, trajectory, number, homes)
+            yield call.done
+            ended_ps = call.last_ps
+            children = []
+            for child in range(int(threads.child[number]), int(threads.child[number] + threads.children[number])):
+                start_ps = max(self.now, ended_ps + int(threads.delay_ps[child]))
+                children.append(self.env.process(self.thread(agent, play, trajectory, child - int(threads.first[trajectory]), start_ps)))
+            for process in children:
+                ready_ps = yield process
+                ended_ps = max(ended_ps, ready_ps)
+            wake_ps = max(self.now, ended_ps + int(self.world.calls.tool_ps[number]))
+        for home in homes:
+            home.plays -= 1
+        return wake_ps
+
+    def send(self, lane: int, agent: int, play: int, trajectory: int, number: int, homes: Sequence[Rank]) -> Call:
+        calls, fleet = self.world.calls, self.world.fleet
         self.issued += 1
-        call = Call(
-            agent, play, trajectory, number, int(calls.prompt_tokens[number]), self.keys(agent, play, number), self.now, self.env.event()
-        )
-        rank.waiting.append(call)
-        rank.log(EVENT_SEND, agent, trajectory, number - int(calls.first[trajectory]), play)
-        if not self.wake[rank.worker].triggered:
-            self.wake[rank.worker].succeed()
+        known, keys = int(calls.prompt_tokens[number]), self.keys(agent, play, number)
+        entry = self.route_entry(homes[0], keys[: (known - 1) // fleet.block_tokens])
+        call = Call(lane, agent, play, trajectory, number, known, keys, self.now, self.env.event(), entry, homes)
+        entry.log(EVENT_SEND, lane, trajectory, number - int(calls.first[trajectory]), play)
+        if fleet.prealloc and entry.kind.role == ROLE_PREFILL:
+            call.state = "claiming"
+            self.enqueue(call, self.route_decode(call))
+        else:
+            self.enqueue(call, entry)
         return call
 
-    def route(self) -> Rank:
-        """The rank for one call: in turn, or the one with the fewest calls (the first of equals)."""
-        if self.world.fleet.router == ROUTER_ROUND_ROBIN:
-            self.turn += 1
-            return self.ranks[(self.turn - 1) % len(self.ranks)]
-        return min(self.ranks, key=lambda rank: len(rank.waiting) + len(rank.running))
+    def enqueue(self, call: Call, rank: Rank) -> None:
+        """A call joins the queue of a rank."""
+        rank.waiting.append(call)
+        if call.state == "waiting":
+            self.stir(rank.worker)
+        else:
+            self.try_claims(rank)
+
+    def stir(self, worker: int) -> None:
+        """Something happened at an idle worker."""
+        if not self.wake[worker].triggered:
+            self.wake[worker].succeed()
+
+    def bind(self, ranks: Sequence[Rank], router: int) -> Rank:
+        """The rank (or the first rank of the worker) to which a thread's calls shall go: the one with the fewest threads, the first of
+        equals."""
+        if router == ROUTER_WORKER_AFFINITY:
+            ranks = [rank for rank in ranks if rank.number == 0]
+        home = min(ranks, key=lambda rank: rank.plays)
+        home.plays += 1
+        return home
+
+    def route_entry(self, home: Rank, keys: Sequence[Hashable]) -> Rank:
+        """The rank for a new call."""
+        if self.world.fleet.router == ROUTER_PREFIX:
+            return self.best_prefix(keys)
+        self.turn += 1
+        return self.route(self.entries, self.world.fleet.router, home, self.turn - 1)
+
+    def route_decode(self, call: Call) -> Rank:
+        """The rank that will decode a call."""
+        self.decode_turn += 1
+        return self.route(self.decoders, self.world.fleet.decode_router, call.homes[1], self.decode_turn - 1)
+
+    def route(self, ranks: Sequence[Rank], router: int, home: Rank, turn: int) -> Rank:
+        """The thread's own rank, the least loaded of its worker, the next in turn, or the least loaded of all; the first of equals."""
+        if router == ROUTER_AFFINITY:
+            return home
+        if router == ROUTER_ROUND_ROBIN:
+            return ranks[turn % len(ranks)]
+        if router == ROUTER_WORKER_AFFINITY:
+            ranks = self.workers[home.worker]
+        return min(ranks, key=lambda rank: rank.load)
+
+    def best_prefix(self, keys: Sequence[Hashable]) -> Rank:
+        """The rank that holds most of a prompt (the least loaded, then the first of equals), unless loads differ too much or it holds too
+        little of it: then the least loaded."""
+        fleet, loads = self.world.fleet, [rank.load for rank in self.entries]
+        lightest = self.route(self.entries, ROUTER_LEAST_LOADED, self.entries[0], 0)
+        if max(loads) - min(loads) > fleet.balance_calls and max(loads) * 1000 > fleet.balance_milli * min(loads):
+            return lightest
+        matched = [len(rank.pool.match(keys)) for rank in self.entries]
+        if max(matched) * 1000 <= fleet.match_milli * len(keys):
+            return lightest
+        return min(self.entries, key=lambda rank: (-matched[self.entries.index(rank)], rank.load))
 
     def keys(self, agent: int, play: int, number: int) -> list[Hashable]:
         """Names of the blocks that a call fills: equal names mean equal content, and equal content before it."""
@@ -444,21 +217,36 @@ class Simulation:
 
     def worker(self, worker: int) -> Process:
         """Step as long as there is work: schedule all ranks, let the time pass, collect the tokens."""
-        fleet = self.world.fleet
-        ranks = self.ranks[worker * fleet.ranks : (worker + 1) * fleet.ranks]
-        step = 0
+        ranks, step = self.workers[worker], 0
         while True:
-            if not any(rank.waiting or rank.running for rank in ranks):
+            yield self.at(self.now, STEP_BEGINS, worker)
+            if not any(rank.can_work() for rank in ranks):
                 self.wake[worker] = self.env.event()
                 yield self.wake[worker]
-            yield self.at(self.now, STEP_BEGINS, worker)
+                continue
             for rank in ranks:
                 rank.schedule(step)
+            if not any(rank.query_tokens or rank.preempted for rank in ranks):
+                assert any(rank.parked_now for rank in ranks), "work conserving: a worker has calls but none can run"
+                continue
             duration_ps = self.book_step(ranks)
             step += 1
             yield self.at(self.now + duration_ps, STEP_ENDS, worker)
             for rank in ranks:
                 rank.finish_step()
+                if rank.kind.role == ROLE_DECODE:
+                    self.try_claims(rank)
+
+    def try_claims(self, rank: Rank) -> None:
+        """Let a decode rank look at its queue, once all that happens at this instant has happened."""
+        if rank.index not in self.claiming:
+            self.claiming.add(rank.index)
+            self.env.process(self.claim(rank))
+
+    def claim(self, rank: Rank) -> Process:
+        yield self.at(self.now, RANK_CLAIMS, rank.index)
+        self.claiming.remove(rank.index)
+        rank.claim_waiting()
 
     def deadline(self) -> Process:
         yield self.at(self.world.stop.max_ps, TIME_IS_UP, 0)
@@ -468,14 +256,81 @@ class Simulation:
         yield self.at(self.now, RUN_HALTS, 0)
         self.halted = True
 
+    # -------------------------------------------------------------------------------------------------------------- links
+
+    def port(self, rank: Rank) -> int:
+        """Number of the link port of a rank: its own, or that of its worker's first rank."""
+        return rank.index - rank.number if rank.kind.shared_port else rank.index
+
+    def move(self, call: Call, upto: int, last: bool) -> None:
+        """Send the KV of a call's tokens up to ``upto`` to its decode rank, through both ports, first come, first served."""
+        assert call.ahead is not None, "KV moves to where blocks were claimed"
+        tokens = max(0, upto - call.moved)
+        if tokens == 0 and not last:
+            return
+        source, target = call.held.rank, call.ahead.rank
+        one, other = source.kind, target.kind
+        ports = self.port(source), self.port(target)
+        start_ps = max(self.now, *(self.port_free_ps[port] for port in ports))
+        length_ps = max(one.port_token_fp, other.port_token_fp) * tokens >> 10
+        length_ps += max(one.port_fixed_ps, other.port_fixed_ps) if last else 0
+        for port in ports:
+            self.port_free_ps[port] = start_ps + length_ps
+        landing_ps = max(start_ps + length_ps + self.world.fleet.link_latency_ps, self.now + 1)
+        call.moved += tokens
+        call.moved_tokens += tokens
+        self.sent_tokens += tokens
+        for rank in (source, target):
+            self.count(rank, "moved_tokens", tokens)
+            self.count(rank, "moving_ns", length_ps // 1000)
+        target.log(EVENT_MOVE, call.lane, tokens, start_ps, landing_ps)
+        if last:
+            call.state, call.moved_ps = "moving", start_ps
+            self.env.process(self.land(call, landing_ps))
+
+    def land(self, call: Call, landing_ps: int) -> Process:
+        """The KV of a call is at its decode rank: its blocks at the prefill rank are free."""
+        yield self.at(landing_ps, AGENT_ACTS, call.lane)
+        assert call.ahead is not None, "KV lands where blocks were claimed"
+        source, target = call.held.rank, call.ahead.rank
+        source.pinned.remove(call)
+        freed = source.give_back(call.held)
+        self.stir(source.worker)
+        self.landed_tokens += call.moved_tokens
+        call.hold, call.ahead = call.ahead, None
+        call.state, call.landed_ps, call.computed = "arrived", self.now, call.known - 1
+        target.name_blocks(call, call.held, int(self.world.calls.prompt_tokens[call.number]))
+        target.landed.append(call)
+        target.log(EVENT_LAND, call.lane, int(self.world.calls.prompt_tokens[call.number]), freed, 0)
+        self.stir(target.worker)
+
+    def load_from_host(self, call: Call, tokens: int) -> None:
+        """Bring KV back from the host tier of a call's rank, over that rank's own link, first come, first served."""
+        rank = call.held.rank
+        start_ps = max(self.now, rank.host_free_ps)
+        rank.host_free_ps = start_ps + rank.kind.host_fixed_ps + (rank.kind.host_token_fp * tokens >> 10)
+        landing_ps = max(rank.host_free_ps, self.now + 1)
+        self.count(rank, "host_loaded_tokens", tokens)
+        self.count(rank, "host_loading_ns", (rank.host_free_ps - start_ps) // 1000)
+        rank.log(EVENT_LOAD, call.lane, tokens, start_ps, landing_ps)
+        self.env.process(self.loaded(call, landing_ps))
+
+    def loaded(self, call: Call, landing_ps: int) -> Process:
+        yield self.at(landing_ps, AGENT_ACTS, call.lane)
+        rank = call.held.rank
+        call.state = "loaded"
+        rank.name_blocks(call, call.held, call.computed)
+        rank.landed.append(call)
+        rank.log(EVENT_LAND, call.lane, call.computed, 0, 1)
+        self.stir(rank.worker)
+
     # -------------------------------------------------------------------------------------------------------------- books
 
     def book_step(self, ranks: list[Rank]) -> int:
         """Find how long the step takes and what it draws; returns the duration in ps."""
-        law = self.world.law
+        kind = ranks[0].kind
+        law = kind.law
         queries = sum(rank.query_tokens for rank in ranks)
-        empty_for_once = any(rank.preempted for rank in ranks)  # its only decoding calls gave way while prefill waits for its beat
-        assert queries > 0 or empty_for_once, "work conserving: a worker has calls but none can run"
         shared_ps = int(law.shared_ps[min(queries, len(law.shared_ps) - 1)])
         terms = [rank.step_terms_ps() for rank in ranks]
         slowest = max(terms, key=sum)
@@ -483,64 +338,63 @@ class Simulation:
         duration_ns = duration_ps // 1000
         energy_uj = sum(rank.energy_uj(duration_ps, queries) for rank in ranks)
         ranks[0].log(EVENT_STEP, -1, duration_ps, energy_uj, queries)
-        decoding = sum(len(rank.decoding) for rank in ranks)
         level = {
             "steps": 1,
             "busy_ns": duration_ns,
             "energy_uj": energy_uj,
-            "decode_seq_ns": decoding * duration_ns,
+            "decode_seq_ns": sum(len(rank.decoding) for rank in ranks) * duration_ns,
             "prefill_tokens": sum(rank.prefill_tokens for rank in ranks),
-            "decode_tokens": decoding * self.world.sched.accept_milli // 1000,
+            "decode_tokens": sum(len(rank.served) for rank in ranks) * kind.sched.accept_milli // 1000,
             "cached_tokens": sum(rank.hits for rank in ranks),
             "used_block_ns": sum(rank.used_blocks for rank in ranks) * duration_ns,
             "waiting_ns": sum(len(rank.waiting) for rank in ranks) * duration_ns,
         }
-        self.add_to_series(level)
+        self.add_to_series(ranks[0].pool_number, level)
         for name in TOTAL_COLUMNS:
-            self.count(name, level.get(name, 0))
-        self.count("floor_ns", law.floor_ps // 1000)
-        self.count("shared_ns", shared_ps // 1000)
+            self.count(ranks[0], name, level.get(name, 0))
+        self.count(ranks[0], "floor_ns", law.floor_ps // 1000)
+        self.count(ranks[0], "shared_ns", shared_ps // 1000)
         for name, term in zip(("context_ns", "decode_ns", "prefill_ns"), slowest, strict=True):
-            self.count(name, term // 1000)
-        self.count("lockstep_wait_ns", (sum(slowest) * len(ranks) - sum(map(sum, terms))) // 1000)
+            self.count(ranks[0], name, term // 1000)
+        self.count(ranks[0], "lockstep_wait_ns", (sum(slowest) * len(ranks) - sum(map(sum, terms))) // 1000)
         for rank in ranks:
             if rank.blocked:
-                self.count(f"blocked_{rank.blocked}_ns", duration_ns)
+                self.count(rank, f"blocked_{rank.blocked}_ns", duration_ns)
             if self.now >= self.world.stop.window_ps:
-                self.totals["peak_used_blocks"] = max(self.totals["peak_used_blocks"], rank.used_blocks)
+                totals = self.totals[rank.pool_number]
+                totals["peak_used_blocks"] = max(totals["peak_used_blocks"], rank.used_blocks)
         return duration_ps
 
-    def count(self, name: str, amount: int) -> None:
-        """Add to a total inside the steady window."""
+    def count(self, rank: Rank, name: str, amount: int) -> None:
+        """Add to a total of a rank's pool inside the steady window."""
         if self.now >= self.world.stop.window_ps:
-            self.totals[name] += amount
+            self.totals[rank.pool_number][name] += amount
 
-    def add_to_series(self, level: dict[str, int]) -> None:
+    def add_to_series(self, pool: int, level: dict[str, int]) -> None:
         while self.now // self.bin_ps >= SERIES_BINS:
             self.bin_ps *= 2
-            folded: dict[int, dict[str, int]] = {}
-            for number, values in self.series.items():
-                into = folded.setdefault(number // 2, dict.fromkeys(SERIES_COLUMNS, 0))
-                for name in SERIES_COLUMNS:
-                    into[name] += values[name]
-            self.series = folded
-        row = self.series.setdefault(self.now // self.bin_ps, dict.fromkeys(SERIES_COLUMNS, 0))
+            self.series = [folded(series) for series in self.series]
+        row = self.series[pool].setdefault(self.now // self.bin_ps, dict.fromkeys(SERIES_COLUMNS, 0))
         for name in SERIES_COLUMNS:
             row[name] += level[name]
 
     def record(self, call: Call, rank: Rank) -> None:
-        calls = self.world.calls
+        calls, entry = self.world.calls, call.entry
         self.calls.append(
             (
-                *(call.agent, call.play, call.trajectory, call.number - int(calls.first[call.trajectory]), rank.worker, rank.number),
-                *(call.send_ps, call.admit_ps, call.first_ps, call.last_ps),
-                *(int(calls.prompt_tokens[call.number]), call.cached, int(calls.output_tokens[call.number]), call.preemptions),
+                *(call.agent, call.lane % self.width, call.play, call.trajectory, call.number - int(calls.first[call.trajectory])),
+                *(rank.pool_number, rank.worker, rank.number, entry.pool_number, entry.worker, entry.number),
+                *(call.send_ps, call.claim_ps, call.admit_ps, call.prefilled_ps),
+                *(call.moved_ps, call.landed_ps, call.first_ps, call.last_ps),
+                *(int(calls.prompt_tokens[call.number]), call.cached, call.from_host, call.moved_tokens),
+                *(int(calls.output_tokens[call.number]), call.preemptions),
             )
         )
 
     def count_play(self, call: Call) -> None:
-        """A finished play may end the run: when enough are finished, by everybody, in a long enough window."""
-        if call.number + 1 < self.world.calls.first[call.trajectory + 1]:
+        """The last call of a play may end the run: when enough are finished, by everybody, in a long enough window."""
+        self.calls_left[call.agent] -= 1
+        if self.calls_left[call.agent] > 0:
             return
         stop = self.world.stop
         self.plays += 1
@@ -553,7 +407,7 @@ class Simulation:
         fleet = self.world.fleet
         for agent in range(len(fleet.start_ps)):
             self.env.process(self.agent(agent))
-        for worker in range(fleet.workers):
+        for worker in range(len(self.workers)):
             self.env.process(self.worker(worker))
         self.env.process(self.deadline())
         while not self.halted:
@@ -567,30 +421,53 @@ class Simulation:
 
     def idle_for_good(self) -> bool:
         """Every agent has retired and nothing is left in a rank."""
-        return self.active == 0 and not any(rank.waiting or rank.running for rank in self.ranks)
+        return self.active == 0 and not any(rank.load or rank.pinned for rank in self.ranks)
 
     # --------------------------------------------------------------------------------------------------------- invariants
 
     def verify(self) -> None:
         """The laws that hold after every event."""
-        waiting = sum(len(rank.waiting) for rank in self.ranks)
-        running = sum(call.last_ps < 0 for rank in self.ranks for call in rank.running)
-        assert self.issued == len(self.calls) + waiting + running, "conservation: issued = finished + running + waiting"
+        calls = {id(call): call for rank in self.ranks for call in [*rank.waiting, *rank.running, *rank.parked, *rank.pinned]}
+        in_flight = list(calls.values())
+        unfinished = sum(call.last_ps < 0 for call in in_flight)
+        assert self.issued == len(self.calls) + unfinished, "conservation: issued = finished + in flight"
+        moving = sum(call.moved_tokens for call in in_flight if call.landed_ps < 0)
+        early = sum(row[MOVED_TOKENS] for row in self.calls if row[LANDED_PS] < 0)  # of calls that ended with their first token
+        assert self.sent_tokens == self.landed_tokens + moving + early, "transfer conserved: sent = landed + on the way"
         for rank in self.ranks:
             self.verify_blocks(rank)
-            seats = self.world.sched.max_seqs
-            assert len(rank.running) <= seats, "seats: no more running calls than max_seqs"
+            assert len(rank.running) + len(rank.parked) <= rank.sched.max_seqs, "seats: no more seated calls than max_seqs"
+            assert all(call in rank.parked for call in rank.landed), "what has landed is still parked"
+            if rank.host:
+                assert len(rank.host.keys) <= rank.host.size, "a host tier holds no more than it can"
 
     def verify_blocks(self, rank: Rank) -> None:
+        """Every block is free, or held by the calls that say so; what the calls hold elsewhere is not counted here."""
         pool = rank.pool
         holders = [0] * pool.size
-        for call in rank.running:
-            for block in call.blocks + call.fixed:
+        seated = [*rank.running, *rank.parked, *rank.pinned]
+        for call in seated:
+            holds = [hold for hold in (call.hold, call.ahead) if hold and hold.rank is rank]
+            assert len(holds) == 1, "a call holds blocks of a rank once"
+            for block in holds[0].blocks + holds[0].fixed:
                 holders[block] += 1
         assert holders == pool.holders, "holders recounted from scratch"
         assert set(pool.queue) == {block for block in range(pool.size) if holders[block] == 0}, "blocks: free + used = total"
         assert all(pool.block_with[key] == block for block, key in pool.key_of.items()), "a name leads to its block"
         assert len(pool.block_with) == len(pool.key_of), "no two blocks share a name"
+
+
+MOVED_TOKENS, LANDED_PS = CALL_COLUMNS.index("moved_tokens"), CALL_COLUMNS.index("landed_ps")
+
+
+def folded(series: dict[int, dict[str, int]]) -> dict[int, dict[str, int]]:
+    """A time series with bins twice as wide."""
+    wide: dict[int, dict[str, int]] = {}
+    for number, values in series.items():
+        into = wide.setdefault(number // 2, dict.fromkeys(SERIES_COLUMNS, 0))
+        for name in SERIES_COLUMNS:
+            into[name] += values[name]
+    return wide
 
 
 def simulate_reference(world: World, events: bool = True, verify: bool = True) -> Output:
@@ -604,14 +481,15 @@ def simulate_reference(world: World, events: bool = True, verify: bool = True) -
     sim = Simulation(world)
     sim.run(verify)
     end_ps = min(sim.now, world.stop.max_ps)
-    series = np.zeros((end_ps // sim.bin_ps + 1, len(SERIES_COLUMNS)), np.int64)
-    for number, values in sim.series.items():
-        series[number] = [values[name] for name in SERIES_COLUMNS]
+    series = np.zeros((len(sim.series), end_ps // sim.bin_ps + 1, len(SERIES_COLUMNS)), np.int64)
+    for pool, bins in enumerate(sim.series):
+        for number, values in bins.items():
+            series[pool, number] = [values[name] for name in SERIES_COLUMNS]
     return Output(
         calls=np.array(sim.calls, np.int64).reshape(-1, len(CALL_COLUMNS)),
         series=series,
         bin_ps=sim.bin_ps,
-        totals=np.array([sim.totals[name] for name in TOTAL_COLUMNS], np.int64),
+        totals=np.array([[totals[name] for name in TOTAL_COLUMNS] for totals in sim.totals], np.int64),
         events=np.array(sim.events if events else [], np.int64).reshape(-1, len(EVENT_COLUMNS)),
         end_ps=end_ps,
         plays_finished=sim.plays,

@@ -1,25 +1,42 @@
-"""Profiles as frozen objects: loads systems, model cards and deployments, and computes what follows from them together.
+"""Profiles as frozen objects: loads systems, model cards, engine presets and deployments, and computes what follows from them together.
 
 Inputs come from `hardware_profiles` (or a path, or an inline mapping of a scenario); what contradicts itself across fields is refused here.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from simulator.catalog import names
 from simulator.errors import Mistake, UserError
-from simulator.hardware.deployment import Deployment, LawCoefficients
-from simulator.hardware.memory import blocks_for, kv_bytes_per_token, kv_fixed_bytes, weight_bytes_per_gpu
+from simulator.hardware.deployment import Deployment
+from simulator.hardware.grounds import grounds
+from simulator.hardware.layout import layout_mistakes, range_mistakes
 from simulator.hardware.model_card import ModelCard
-from simulator.hardware.profile import Profile, parse
-from simulator.hardware.quality import Field, worst_quality
-from simulator.hardware.schemas import DEPLOYMENT, INDEX_TYPES, KV_TYPES, MODEL, SYSTEM
+from simulator.hardware.pools import worker_pool
+from simulator.hardware.preset import Preset, overridden
+from simulator.hardware.profile import PoolFields, Profile, parse
+from simulator.hardware.quality import worst_quality
+from simulator.hardware.schemas import DEPLOYMENT, ENGINE, INDEX_TYPES, KV_TYPES, MODEL, POOL, SYSTEM
 from simulator.hardware.system import System
 
 Ref = str | Path | Mapping[str, Any]
-Part = TypeVar("Part", System, ModelCard)
+Part = TypeVar("Part", System, ModelCard, Preset)
+
+UNUSED = {
+    "first_token": "prefill",
+    "kv_transfer": "end",
+    "decode_prealloc": False,
+    "decode_router": "least_loaded",
+    "kv_link": "scale_up",
+    "kv_link_efficiency": 1.0,
+    "kv_link_latency_s": 0.0,
+    "kv_port": "rank",
+    "host_latency_s": 0.0,
+}
+"""What stands in a deployment of mixed pools for options that its engine does not have; `layout_mistakes` refuses to use them."""
 
 GAINS = "gains per draft between 0 and 1, never growing"
 """What mean accepted lengths must show to belong to a distribution."""
@@ -28,8 +45,8 @@ GAINS = "gains per draft between 0 and 1, never growing"
 def load_system(ref: Ref) -> System:
     """A system by name, path or inline mapping. Raises `UserError` with every mistake in it."""
     profile = parse(ref, SYSTEM, "systems")
-    _raise_if(_range_mistakes(profile, "idle_w", profile["idle_w"] <= profile["tdp_w"], f"at most tdp_w, {profile['tdp_w']:g} W"))
-    return System(**_common(profile), **{key: profile[key] for key in SYSTEM})
+    _raise_if(range_mistakes(profile, "idle_w", profile["idle_w"] <= profile["tdp_w"], f"at most tdp_w, {profile['tdp_w']:g} W"))
+    return System(**_common(profile), **{key: profile.get(key, 0.0) for key in SYSTEM})
 
 
 def load_model(ref: Ref) -> ModelCard:
@@ -40,9 +57,9 @@ def load_model(ref: Ref) -> ModelCard:
     few = profile["experts_per_token"] <= profile["routed_experts"]
     _raise_if(
         [
-            *_range_mistakes(profile, "layers", profile["layers"] == layers, f"csa_layers + hca_layers = {layers}"),
-            *_range_mistakes(profile, "experts_per_token", few, f"at most routed_experts, {profile['routed_experts']}"),
-            *_range_mistakes(profile, "accept_means", accept_pmf(means, len(means)) is not None, GAINS),
+            *range_mistakes(profile, "layers", profile["layers"] == layers, f"csa_layers + hca_layers = {layers}"),
+            *range_mistakes(profile, "experts_per_token", few, f"at most routed_experts, {profile['routed_experts']}"),
+            *range_mistakes(profile, "accept_means", accept_pmf(means, len(means)) is not None, GAINS),
         ]
     )
     parts = {key: profile[key] for key in MODEL if not key.startswith(("kv_entry_bytes_", "index_entry_bytes_"))}
@@ -51,16 +68,23 @@ def load_model(ref: Ref) -> ModelCard:
     return ModelCard(**_common(profile), **parts)
 
 
+def load_engine(ref: Ref) -> Preset:
+    """An engine preset by name, path or inline mapping. Raises `UserError` with every mistake in it."""
+    profile = parse(ref, ENGINE, "engines")
+    _raise_if(range_mistakes(profile, "ratio_min", profile["ratio_min"] <= profile["ratio_init"], "at most ratio_init"))
+    return Preset(**_common(profile), imitates=profile["imitates"])
+
+
 def load_deployment(
     ref: Ref, overrides: Mapping[str, Any] | None = None, *, system: System | None = None, model: ModelCard | None = None
 ) -> Deployment:
-    """A deployment by name, path or inline mapping, with its KV pool and accepted-length distribution worked out.
+    """A deployment by name, path or inline mapping, with its KV pools and accepted-length distribution worked out.
 
     Parameters
     ----------
     ref : str, Path or mapping
     overrides : mapping, optional
-        Fields to replace, whole or by bare value.
+        Fields to replace, whole or by bare value; ``pools`` maps names to such mappings.
     system, model : optional
         What it runs on and serves; by default loaded by the names the deployment gives.
 
@@ -69,24 +93,71 @@ def load_deployment(
     UserError
         With every mistake found, among them layouts that contradict themselves and weights that do not fit.
     """
-    profile = parse(ref, DEPLOYMENT, "deployments", overrides)
+    profile = parse(ref, DEPLOYMENT, "deployments", overrides, POOL)
     system = system or _named(profile, "system", load_system)
     model = model or _named(profile, "model", load_model)
-    _raise_if(_layout_mistakes(profile, system, model))
+    preset = _engine(profile)
+    options = preset.options(profile["drafts"])
+    views = {
+        name: replace(profile, fields={**preset.options(profile["drafts"], _role(pool)), **profile.fields, **pool.fields})
+        for name, pool in (profile.pools or {"mixed": PoolFields({})}).items()
+    }
+    _raise_if(layout_mistakes(profile, views, system, model))
+    pmf = _accept_pmf_of(profile, model)
+    built = {name: worker_pool(name, view, system, model) for name, view in views.items()}
+    pools = tuple(pool for pool, _ in built.values())
+    shared = replace(profile, fields={**options, **profile.fields})
+    fields = grounds(profile, preset, options, pools)
+    notes = [note if len(built) == 1 else f"{name}: {note}" for name, (_, note) in built.items()]
+    given = {
+        field.name: shared.get(field.name, UNUSED.get(field.name)) for field in dataclass_fields(Deployment) if field.name in DEPLOYMENT
+    }
+    own = [key for pool in profile.pools.values() for key in overridden(preset.options(profile["drafts"], _role(pool)), pool.fields)]
+    own = overridden(options, profile.fields) + own
+    parts = (
+        _common(profile)
+        | given
+        | {
+            "engine": preset.name,
+            "imitates": profile.get("imitates", preset.imitates),
+            "notes": (*profile.notes, *notes),
+            "fields": fields,
+            "quality": worst_quality((system.quality, model.quality, *(field.quality for field in fields.values()))),
+        }
+    )
+    return Deployment(**parts, inspired=tuple(dict.fromkeys(own)), accept_pmf=pmf, pools=pools)
+
+
+def _role(pool: PoolFields) -> str:
+    return str(pool.fields["role"].value) if "role" in pool.fields else "mixed"
+
+
+def _engine(profile: Profile) -> Preset:
+    """The preset that a deployment names, by itself or as the engine it imitates."""
+    imitated = profile.get("imitates", "").partition("@")[0]
+    if "engine" in profile.fields:
+        preset = _named(profile, "engine", load_engine)
+        name = preset.imitates.partition("@")[0]
+        _raise_if(range_mistakes(profile, "imitates", imitated == name, f"{name}@version, as engine says") if imitated else [])
+        return preset
+    if not imitated:
+        whole = "add 'engine: {value: .., unit: none, source: .., quality: ..}'"
+        raise UserError(Mistake(profile.file, "engine", "nothing", ", ".join(names("engines")), whole))
+    try:
+        return load_engine(imitated)
+    except UserError as error:
+        wrong, field = error.mistakes[0], profile.fields["imitates"]
+        found = replace(wrong, file=field.file or profile.file, field="imitates.value", value=repr(field.value), line=field.line)
+        raise UserError(found) from error
+
+
+def _accept_pmf_of(profile: Profile, model: ModelCard) -> tuple[float, ...]:
     means = profile.get("accept_means", model.accept_means)
     pmf = accept_pmf(means, profile["drafts"])
     if pmf is None:
         culprit = "accept_means" if "accept_means" in profile.fields else "drafts"
-        raise UserError(_range_mistakes(profile, culprit, False, f"at most {len(means)} drafts, {GAINS}"))
-    pool, blocks, fixed, note = _kv_pool(profile, system, model)
-    if blocks < 1:
-        culprit = "memory_share" if pool == "computed" else "kv_pool_tokens"
-        raise UserError(_range_mistakes(profile, culprit, False, f"room for a KV block; {note}"))
-    law = LawCoefficients(**{field.name: profile[field.name] for field in dataclass_fields(LawCoefficients)})
-    parts = _common(profile) | {field.name: profile[field.name] for field in dataclass_fields(Deployment) if field.name in DEPLOYMENT}
-    parts["notes"] = (*profile.notes, note)
-    parts["quality"] = worst_quality((profile.quality, system.quality, model.quality))
-    return Deployment(**parts, blocks_per_rank=blocks, fixed_blocks=fixed, pool=pool, accept_pmf=pmf, law=law)
+        raise UserError(range_mistakes(profile, culprit, False, f"at most {len(means)} drafts, {GAINS}"))
+    return pmf
 
 
 def accept_pmf(means: tuple[float, ...], drafts: int) -> tuple[float, ...] | None:
@@ -102,47 +173,6 @@ def accept_pmf(means: tuple[float, ...], drafts: int) -> tuple[float, ...] | Non
     return pmf if min(pmf) >= 0 else None
 
 
-def _kv_pool(profile: Profile, system: System, model: ModelCard) -> tuple[str, int, int, str]:
-    """Kind of pool, blocks per rank, fixed blocks per sequence, and what to tell the reader.
-
-    A measured pool counts the tokens that an engine really admitted, so the fixed parts of its sequences are taken as lying outside it.
-    """
-    kv_type, index_type, block_tokens, ranks = profile["kv_type"], profile["index_type"], profile["block_tokens"], profile["ranks"]
-    per_token = kv_bytes_per_token(model, kv_type, index_type)
-    tp = profile["gpus_per_worker"] if profile["attention"] == "tp" else 1
-    weights = weight_bytes_per_gpu(model, ep=profile["ep"], tp=tp)
-    free = system.hbm_bytes * profile["memory_share"] - weights - profile["reserve_bytes"]
-    share = profile.get("kv_pool_share", 1.0)
-    computed = blocks_for(free * share, block_tokens, per_token)
-    fixed = -int(-kv_fixed_bytes(model, kv_type) // (block_tokens * per_token))
-    whole = blocks_for(free, block_tokens, per_token) * block_tokens
-    arithmetic = f"memory arithmetic gives {whole:,} tokens per rank ({weights / 1e9:.0f} GB of weights per GPU)"
-    if "kv_pool_tokens" not in profile.fields:
-        used = f"; {share:.0%} of that is used" if share < 1 else ""
-        return "computed", computed, fixed, f"KV pool: {arithmetic}{used}."
-    measured = profile["kv_pool_tokens"] // ranks // block_tokens
-    return "measured", measured, 0, f"KV pool: {measured * block_tokens:,} tokens per rank are used, as the profile gives it; {arithmetic}."
-
-
-def _layout_mistakes(profile: Profile, system: System, model: ModelCard) -> list[Mistake]:
-    gpus, ranks, attention = profile["gpus_per_worker"], profile["ranks"], profile["attention"]
-    used = profile["workers"] * gpus
-    whole = used <= system.gpus or used % system.gpus == 0
-    queries = 1 + profile["drafts"]
-    context = profile["max_context_tokens"] <= model.max_context_tokens
-    return [
-        *_range_mistakes(profile, "gpus_per_worker", gpus <= system.gpus, f"at most the {system.gpus} GPUs of {system.name}"),
-        *_range_mistakes(profile, "workers", whole, f"whole systems of {system.gpus} GPUs, or part of one"),
-        *_range_mistakes(profile, "ranks", gpus % ranks == 0, f"a divisor of gpus_per_worker, {gpus}"),
-        *_range_mistakes(profile, "ranks", attention == "dp" or ranks == 1, "1 under tensor-parallel attention"),
-        *_range_mistakes(profile, "ranks", attention == "tp" or ranks == gpus, f"gpus_per_worker, {gpus}, under attention-DP"),
-        *_range_mistakes(profile, "ep", profile["ep"] == gpus, f"gpus_per_worker, {gpus}: every GPU holds its share of the experts"),
-        *_range_mistakes(profile, "token_budget", profile["token_budget"] >= queries, f"at least 1 + drafts = {queries}"),
-        *_range_mistakes(profile, "drafts", profile["drafts"] == 0 or model.mtp_layers > 0, f"0: {model.name} has no draft layer"),
-        *_range_mistakes(profile, "max_context_tokens", context, f"at most the model's {model.max_context_tokens:,}"),
-    ]
-
-
 def _named(profile: Profile, key: str, load: Callable[[Ref], Part]) -> Part:
     """The system or model that a deployment names; a name that leads nowhere is a mistake of the deployment's line."""
     field = profile.fields[key]
@@ -153,12 +183,6 @@ def _named(profile: Profile, key: str, load: Callable[[Ref], Part]) -> Part:
             raise
         _, _, _, allowed, hint, _ = astuple(error.mistakes[0])
         raise UserError(Mistake(field.file or profile.file, f"{key}.value", repr(field.value), allowed, hint, field.line)) from error
-
-
-def _range_mistakes(profile: Profile, key: str, holds: bool, allowed: str) -> list[Mistake]:
-    """The mistake of one field that contradicts another; none when the rule ``holds``."""
-    field: Field = profile.fields[key]
-    return [] if holds else [Mistake(field.file or profile.file, f"{key}.value", repr(field.value), allowed, line=field.line)]
 
 
 def _raise_if(mistakes: list[Mistake]) -> None:

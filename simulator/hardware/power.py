@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.hardware.deployment import Deployment
+from simulator.hardware.deployment import Deployment, WorkerPool
 from simulator.hardware.memory import attention_flops_line, kv_read_line, weight_flops
 from simulator.hardware.model_card import ModelCard
 from simulator.hardware.step_law import FRACTION_BITS, streamed_bytes
@@ -46,13 +46,13 @@ class PowerLaw(NamedTuple):
     pair_flop_fp: int
 
 
-def power_law(system: System, model: ModelCard, deployment: Deployment) -> PowerLaw:
-    """Derive the integer power law of one GPU (docs/power.md).
+def power_law(system: System, model: ModelCard, deployment: Deployment, pool: WorkerPool) -> PowerLaw:
+    """Derive the integer power law of one GPU of a pool (docs/power.md).
 
     Under tensor parallelism a rank's FLOPs are spread over its GPUs, while each of them reads the whole (replicated) KV cache.
     FLOPs are taken against the dense peak of the deployment's ``compute_type``; those of draft passes are left out (about 2 %).
     """
-    bandwidth, flops = system.hbm_bytes_per_s, system.flops(deployment.compute_type) * deployment.gpus_per_rank
+    bandwidth, flops = system.hbm_bytes_per_s, system.flops(deployment.compute_type) * pool.gpus_per_rank
     fixed_read, read_per_token = kv_read_line(model, deployment.kv_type, deployment.index_type)
     fixed_flops, flops_per_pair = attention_flops_line(model)
     return PowerLaw(
@@ -61,8 +61,8 @@ def power_law(system: System, model: ModelCard, deployment: Deployment) -> Power
         flop_mw=round(1000 * system.tdp_w * system.power_flop),
         cap_mw=round(1000 * system.tdp_w),
         idle_mw=round(1000 * system.idle_w),
-        gpus_per_rank=deployment.gpus_per_rank,
-        shared_hbm_ps=np.rint(streamed_bytes(model, deployment) / bandwidth * PS_PER_S).astype(np.int64),
+        gpus_per_rank=pool.gpus_per_rank,
+        shared_hbm_ps=np.rint(streamed_bytes(model, deployment, pool) / bandwidth * PS_PER_S).astype(np.int64),
         seq_hbm_ps=to_ps(fixed_read / bandwidth),
         ctx_hbm_fp=to_ps(read_per_token / bandwidth * 2**FRACTION_BITS),
         token_flop_ps=to_ps((weight_flops(model) + fixed_flops) / flops),

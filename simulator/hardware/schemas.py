@@ -1,6 +1,8 @@
-"""The schemas of the three kinds of profile: which fields a system, a model card and a deployment have, in which unit and range."""
+"""The schemas of the four kinds of profile: the fields of systems, model cards, engine presets and deployments, with unit and range."""
 
-from simulator.hardware.profile import Schema, Spec
+from dataclasses import replace
+
+from simulator.hardware.spec import Schema, Spec
 
 
 def _count(unit: str, low: float = 1, high: float = 1e7, optional: bool = False) -> Spec:
@@ -22,7 +24,9 @@ SYSTEM: Schema = {
     "bf16_flops": Spec("number", "FLOP/s", 1e12, 1e18),
     "fp8_flops": Spec("number", "FLOP/s", 1e12, 1e18),
     "scale_up_bytes_per_s": Spec("number", "bytes/s", 0, 1e14),
+    "scale_out_bytes_per_s": Spec("number", "bytes/s", 0, 1e14, optional=True),
     "host_link_bytes_per_s": Spec("number", "bytes/s", 0, 1e14),
+    "host_bytes": Spec("number", "bytes", 0, 1e16, optional=True),
     "tdp_w": Spec("number", "W", 1, 10_000),
     "idle_w": Spec("number", "W", 0, 10_000),
     "nameplate_w": Spec("number", "W", 1, 1e7),
@@ -55,8 +59,55 @@ MODEL: Schema = {
     "accept_means": Spec("numbers", "tokens", 1, 64),
 }  # fmt: skip
 
-DEPLOYMENT: Schema = {
+ROUTERS = ("session_affinity", "worker_affinity", "prefix_aware", "least_loaded", "round_robin")
+
+ENGINE: Schema = {
     "imitates": _word(),
+    "batch_mode": _word("mixed", "prefill_first"),
+    "long_prefill_cap": _count("tokens", 0, 10**6),
+    "prefill_interval": _count("count", 1, 10_000),
+    "decode_interval": _count("count", 0, 10_000),
+    "chunk_round": _count("tokens", 0, 65_536),
+    "admit_reserve": _word("chunk", "input", "input_ratio", "input_full"),
+    "watermark_share": _share(0.0, 0.99),
+    "max_new_tokens": _count("tokens", 1, 10**6),
+    "ratio_clip": _count("tokens", 1, 10**6),
+    "ratio_init": _share(),
+    "ratio_min": _share(),
+    "ratio_steps": _count("count", 1, 10**6),
+    "victim": _word("last", "fewest_output"),
+    "victim_with_drafts": _word("last", "fewest_output", optional=True),
+    "requeue": _word("front", "tail"),
+    "pipeline_depth": _count("count", 1, 2),
+    "prefix_cache": Spec("word", choices=("none", "blocks", "slots"), off_on=("none", "blocks")),
+    "decode_prefix_cache": _word("none", "blocks", optional=True),
+    "visible": _word("scheduled", "result"),
+    "slot_similarity": _share(),
+    "lookahead_per_draft": _count("tokens", 0, 16),
+    "first_token": _word("prefill", "decode", optional=True),
+    "kv_transfer": _word("end", "chunk", optional=True),
+    "decode_prealloc": Spec("switch", optional=True),
+    "kv_link": _word("scale_up", "scale_out", "host", optional=True),
+    "kv_link_efficiency": _share(0.001, 1.0, optional=True),
+    "kv_link_latency_s": Spec("number", "s", 0, 10, optional=True),
+    "kv_port": _word("rank", "worker", optional=True),
+    "decode_router": _word(*ROUTERS, optional=True),
+    "host_latency_s": Spec("number", "s", 0, 10, optional=True),
+    "balance_calls": _count("count", 0, 10**6),
+    "balance_ratio": Spec("number", "1", 1.0, 1000),
+    "match_share": _share(),
+}
+"""What a preset says of an engine. ``chunk_round`` 0 stands for the size of a KV block."""
+
+PRESET_ONLY = ("imitates", "decode_prefix_cache", "victim_with_drafts", "lookahead_per_draft")
+"""What an engine does by role or with drafts; a deployment says what comes of it (``prefix_cache``, ``victim``, ``lookahead``)."""
+
+FROM_PRESET: Schema = {key: replace(spec, optional=True) for key, spec in ENGINE.items() if key not in PRESET_ONLY}
+"""The options that a deployment takes from its preset unless it gives them."""
+
+DEPLOYMENT: Schema = {
+    "engine": _word(optional=True),
+    "imitates": _word(optional=True),
     "system": _word(),
     "model": _word(),
     "speed_floor_tok_s": Spec("number", "tokens/s", 0.1, 100_000),
@@ -72,20 +123,17 @@ DEPLOYMENT: Schema = {
     "memory_share": _share(0.05, 1.0),
     "reserve_bytes": Spec("number", "bytes", 0, 1e13),
     "kv_pool_share": _share(0.001, 1.0, optional=True),
-    "kv_pool_tokens": _count("tokens", 1, 10**12, optional=True),
+    "kv_pool_tokens": _count("tokens", 0, 10**12, optional=True),
+    "host_tier_bytes": Spec("number", "bytes", 0, 1e14, optional=True),
+    "tails": _count("count", 0, 10**7, optional=True),
     "block_tokens": _count("tokens", 1, 65_536),
     "token_budget": _count("tokens", 1, 10**6),
     "max_seqs": _count("count", 1, 100_000),
-    "long_prefill_cap": _count("tokens", 0, 10**6),
-    "prefill_interval": _count("count", 1, 10_000),
-    "admit_reserve": _word("chunk", "input"),
-    "watermark_share": _share(0.0, 0.99),
-    "pipeline_depth": _count("count", 1, 2),
-    "prefix_cache": Spec("switch"),
     "drafts": _count("tokens", 0, 63),
     "accept_means": Spec("numbers", "tokens", 1, 64, optional=True),
-    "lookahead": _count("tokens", 0, 1_000),
-    "router": _word("session_affinity", "round_robin", "least_loaded"),
+    "lookahead": _count("tokens", 0, 1_000, optional=True),
+    "router": _word(*ROUTERS),
+    **FROM_PRESET,
     "max_context_tokens": _count("tokens", 1, 10**9),
     "floor_s": Spec("number", "s", 0, 10),
     "host_s": Spec("number", "s", 0, 10),
@@ -96,3 +144,14 @@ DEPLOYMENT: Schema = {
     "prefill_token_s": Spec("number", "s", 0, 1),
     "prefill_pair_s": Spec("number", "s", 0, 1e-3),
 }
+
+OWN_BY_POOL = (
+    "workers", "gpus_per_worker", "attention", "ranks", "ep", "memory_share", "reserve_bytes", "kv_pool_share", "kv_pool_tokens",
+    "host_tier_bytes", "tails", "token_budget", "max_seqs", "lookahead", "batch_mode", "long_prefill_cap", "prefill_interval",
+    "decode_interval", "chunk_round", "admit_reserve", "watermark_share", "max_new_tokens", "ratio_clip", "ratio_init", "ratio_min",
+    "ratio_steps", "victim", "requeue", "pipeline_depth", "prefix_cache", "visible", "slot_similarity", "floor_s", "host_s", "routing_skew",
+    "hbm_efficiency", "kv_efficiency", "decode_token_s", "prefill_token_s", "prefill_pair_s",
+)  # fmt: skip
+
+POOL: Schema = {"role": _word("mixed", "prefill", "decode"), **{key: DEPLOYMENT[key] for key in OWN_BY_POOL}}
+"""What a pool of a deployment may say for itself; the rest is the same for all its pools."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.hardware.deployment import Deployment
+from simulator.hardware.deployment import Deployment, WorkerPool
 from simulator.hardware.memory import expert_coverage, kv_read_line, weight_bytes
 from simulator.hardware.model_card import ModelCard
 from simulator.hardware.system import System
@@ -57,24 +57,23 @@ LONGEST_TABLE = 65_536
 """Entries of ``shared_ps``; beyond some thousands of query tokens every expert is chosen anyhow."""
 
 
-def step_law(system: System, model: ModelCard, deployment: Deployment) -> StepLaw:
-    """Derive the integer law of one worker (docs/laws.md).
+def step_law(system: System, model: ModelCard, deployment: Deployment, pool: WorkerPool) -> StepLaw:
+    """Derive the integer law of one worker of a pool (docs/laws.md).
 
     Drafting with an MTP layer is counted as ``drafts`` passes of one layer out of ``layers``, with its own weights and the output head.
     A verifying query token costs at least the attention compute of a prefill token, so with drafts the context term is the larger of
-    one KV read and ``1 + drafts`` query tokens times the prefill pair cost.
+    one KV read and ``1 + drafts`` query tokens times the prefill pair cost. A prefill pool drafts nothing, but prompts pass the layer once.
     """
-    law, drafts = deployment.law, deployment.drafts
+    law, drafts, passes = pool.law, _drafts_of(deployment, pool), _draft_passes(deployment, pool)
     bandwidth = system.hbm_bytes_per_s
     fixed_read, read_per_token = kv_read_line(model, deployment.kv_type, deployment.index_type)
     read_s = read_per_token / (law.kv_efficiency * bandwidth)
     context_s = max(read_s, (1 + drafts) * law.prefill_pair_s) if drafts else read_s
-    draft_layers = drafts / model.layers
     decode_layers = 2 * drafts / (1 + drafts) / model.layers
-    prefill_layers = min(drafts, 1) / model.layers
+    prefill_layers = min(passes, 1) / model.layers
     return StepLaw(
-        floor_ps=to_ps(law.floor_s * (1 + draft_layers) + law.host_s),
-        shared_ps=np.rint(streamed_bytes(model, deployment) / (law.hbm_efficiency * bandwidth) * PS_PER_S).astype(np.int64),
+        floor_ps=to_ps(law.floor_s * (1 + passes / model.layers) + law.host_s),
+        shared_ps=np.rint(streamed_bytes(model, deployment, pool) / (law.hbm_efficiency * bandwidth) * PS_PER_S).astype(np.int64),
         seq_ps=to_ps(fixed_read / (law.kv_efficiency * bandwidth)),
         ctx_fp=to_ps(context_s * 2**FRACTION_BITS),
         decode_token_ps=to_ps(law.decode_token_s * (1 + decode_layers)),
@@ -83,25 +82,35 @@ def step_law(system: System, model: ModelCard, deployment: Deployment) -> StepLa
     )
 
 
-def streamed_bytes(model: ModelCard, deployment: Deployment) -> NDArray[np.float64]:
+def streamed_bytes(model: ModelCard, deployment: Deployment, pool: WorkerPool) -> NDArray[np.float64]:
     """Weight bytes that each GPU streams in a step, by the query tokens of all ranks: shape (Q,), entry 0 for an empty step.
 
     Under tensor parallelism the non-expert weights are spread over the group; under attention-DP every GPU holds them all.
     """
-    drafts, weights = deployment.drafts, weight_bytes(model)
-    spread = deployment.gpus_per_worker if deployment.attention == "tp" else 1
-    longest = deployment.ranks * (deployment.token_budget + deployment.max_seqs * (1 + drafts))
+    drafts, passes, weights = _drafts_of(deployment, pool), _draft_passes(deployment, pool), weight_bytes(model)
+    spread = pool.gpus_per_worker if pool.attention == "tp" else 1
+    longest = pool.ranks * (pool.token_budget + pool.max_seqs * (1 + drafts))
     tokens = np.arange(min(longest, LONGEST_TABLE - 1) + 1, dtype=np.float64)
-    chosen = _coverage(model, deployment, tokens)
-    total = chosen * weights.experts / deployment.ep + (weights.dense + weights.head) / spread
-    if drafts:
+    chosen = _coverage(model, pool, tokens)
+    total = chosen * weights.experts / pool.ep + (weights.dense + weights.head) / spread
+    if passes:
         # The first draft pass sees every query token, each later one a single token per sequence.
-        chosen_later = _coverage(model, deployment, tokens / (1 + drafts))
-        total += (chosen + (drafts - 1) * chosen_later) * weights.draft_experts / deployment.ep
-        total += drafts * (weights.draft_dense + weights.head) / spread
+        chosen_later = _coverage(model, pool, tokens / (1 + drafts))
+        total += (chosen + (passes - 1) * chosen_later) * weights.draft_experts / pool.ep
+        total += passes * (weights.draft_dense + weights.head) / spread
     total[0] = 0.0
     return total
 
 
-def _coverage(model: ModelCard, deployment: Deployment, tokens: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.array([expert_coverage(model, q, deployment.law.routing_skew) for q in tokens.tolist()])
+def _drafts_of(deployment: Deployment, pool: WorkerPool) -> int:
+    """Draft tokens that a decoding sequence of the pool verifies in a step."""
+    return 0 if pool.role == "prefill" else deployment.drafts
+
+
+def _draft_passes(deployment: Deployment, pool: WorkerPool) -> int:
+    """Passes of the draft layer in a step of the pool."""
+    return min(deployment.drafts, 1) if pool.role == "prefill" else deployment.drafts
+
+
+def _coverage(model: ModelCard, pool: WorkerPool, tokens: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array([expert_coverage(model, q, pool.law.routing_skew) for q in tokens.tolist()])

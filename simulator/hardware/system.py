@@ -14,11 +14,15 @@ class System:
     ----------
     name, title : str
     gpus : int
-        Accelerators in the node or rack.
+        Accelerators in the node or rack, which is also the scale-up domain.
     hbm_bytes, hbm_bytes_per_s : float
         Usable memory and peak bandwidth of one accelerator.
     bf16_flops, fp8_flops : float
         Peak dense FLOP/s of one accelerator.
+    scale_up_bytes_per_s, scale_out_bytes_per_s, host_link_bytes_per_s : float
+        One way and per accelerator: inside the scale-up domain, out of it, and from host memory; 0 where unknown.
+    host_bytes : float
+        Host memory of the node or rack; 0 where unknown.
     tdp_w, idle_w : float
         Board power limit, and draw with weights loaded and no work, of one accelerator.
     nameplate_w, other_w : float
@@ -37,7 +41,9 @@ class System:
     bf16_flops: float
     fp8_flops: float
     scale_up_bytes_per_s: float
+    scale_out_bytes_per_s: float
     host_link_bytes_per_s: float
+    host_bytes: float
     tdp_w: float
     idle_w: float
     nameplate_w: float
@@ -53,3 +59,8 @@ class System:
     def flops(self, compute_type: str) -> float:
         """Peak dense FLOP/s in ``bf16`` or ``fp8``."""
         return {"bf16": self.bf16_flops, "fp8": self.fp8_flops}[compute_type]
+
+    def link_bytes_per_s(self, link: str) -> float:
+        """Rate of one accelerator's ``scale_up``, ``scale_out`` or ``host`` link, one way; 0 where unknown."""
+        rates = {"scale_up": self.scale_up_bytes_per_s, "scale_out": self.scale_out_bytes_per_s, "host": self.host_link_bytes_per_s}
+        return rates[link]

@@ -32,12 +32,24 @@ TERMS = {
     "idle": "#d5dae1",
 }
 BLOCKED = {"kv_memory": "#8c3b70", "seats": "#b871a0", "token_budget": "#dcb3cf"}
+STAGES = {
+    "decode_seat": "#6b1f53",
+    "prefill_queue": "#a8528a",
+    "prefill": "#c4662c",
+    "decode_slot": "#54479c",
+    "link_queue": "#c58fd0",
+    "transfer": "#4c8f7b",
+    "first_decode": "#3f78a8",
+    "decode": "#7f9bb5",
+}
+"""Waits in purples, services in the colours of what they do."""
 
 VARIABLES = {
     INK: "ink", MUTED: "muted", GRID: "grid", SURFACE: "surface", BAD: "bad",
     **{colour: f"s{n}" for n, colour in enumerate(SYSTEMS, 1)},
     **{colour: f"t-{name.replace('_', '-')}" for name, colour in TERMS.items()},
     **{colour: f"b-{name.replace('_', '-')}" for name, colour in BLOCKED.items()},
+    **{colour: f"c-{name.replace('_', '-')}" for name, colour in STAGES.items()},
 }  # fmt: skip
 """Hex colour -> name of the CSS variable that the page's style sheet sets for light and dark."""
 

@@ -11,6 +11,7 @@ from simulator.report.canvas import INK, WIDTH_IN, Drawing, colours, draw, legen
 from simulator.report.load_figures import Case, limits, over_time
 from simulator.report.phrases import BASES, by_tier, number, plain, systems, tier, times
 from simulator.report.service_figures import curves, distributions
+from simulator.report.stage_figures import answer_stages, run_stages
 
 PER_MEGAWATT = """Bars are the held count over the power of the whole set-up, on each basis; whiskers carry the interval of the answer."""
 
@@ -82,6 +83,7 @@ def answer_drawings(answers: Sequence[Answer]) -> list[Drawing]:
     drawings: list[Drawing | None] = [per_megawatt(answers), curves(answers), distributions(answers)]
     cases = operating_points(answers)
     drawings.append(limits(cases) if cases else None)
+    drawings.append(answer_stages(answers))
     for place, (name, group) in enumerate(by_tier(answers).items()):
         held = [a.held for a in group if a.held is not None]
         if held:
@@ -92,4 +94,5 @@ def answer_drawings(answers: Sequence[Answer]) -> list[Drawing]:
 def run_drawings(summary: Summary) -> list[Drawing]:
     """The figures of one operating point, which has no SLO."""
     colour = colours([summary.system])
-    return [limits([Case(summary.system, "", summary)]), over_time([summary], colour, "time", "")]
+    drawings = [limits([Case(summary.system, "", summary)]), run_stages(summary), over_time([summary], colour, "time", "")]
+    return [drawing for drawing in drawings if drawing is not None]

@@ -4,14 +4,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from simulator.capacity.metrics import output_speed_tok_s, to_seconds
-from simulator.capacity.results import Answer, Series
+from simulator.capacity.results import Answer, Series, Summary
 from simulator.engine.world import CALL_COLUMNS, Output
 from simulator.report.phrases import tier
 
-__all__ = ["calls_frame", "flat_frame", "points_frame", "series_frame"]
+__all__ = ["calls_frame", "flat_frame", "points_frame", "pool_series_frame", "pools_frame", "series_frame"]
 
 
 def calls_frame(output: Output) -> pd.DataFrame:
@@ -25,17 +27,21 @@ def calls_frame(output: Output) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The engine's columns with times in seconds (``send_s admit_s first_s last_s``), and ``ttft_s``, ``queue_s`` (first admission
-        less send) and ``output_speed_tok_s``, which is nan for a call with one output token.
+        The engine's columns with times in seconds (``send_s admit_s first_s last_s ..``; nan for what never happened to a call), and
+        ``ttft_s``, ``queue_s`` (first admission less send) and ``output_speed_tok_s``, which is nan for a call with one output token.
     """
     column = {name: output.calls[:, i] for i, name in enumerate(CALL_COLUMNS)}
     frame = pd.DataFrame(
-        {name.replace("_ps", "_s"): to_seconds(values) if name.endswith("_ps") else values for name, values in column.items()}
+        {name.replace("_ps", "_s"): _known_seconds(values) if name.endswith("_ps") else values for name, values in column.items()}
     )
     frame["ttft_s"] = to_seconds(column["first_ps"] - column["send_ps"])
     frame["queue_s"] = to_seconds(column["admit_ps"] - column["send_ps"])
     frame["output_speed_tok_s"] = output_speed_tok_s(column["first_ps"], column["last_ps"], column["output_tokens"])
     return frame
+
+
+def _known_seconds(picoseconds: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.where(picoseconds < 0, np.nan, to_seconds(picoseconds))
 
 
 def points_frame(answers: Iterable[Answer]) -> pd.DataFrame:
@@ -54,8 +60,28 @@ def series_frame(series: Series) -> pd.DataFrame:
     return pd.DataFrame(vars(series))
 
 
+def pool_series_frame(summary: Summary) -> pd.DataFrame:
+    """One row for each bin of each pool's levels over time."""
+    return pd.concat([series_frame(pool.series).assign(pool=pool.name) for pool in summary.pools], ignore_index=True)
+
+
+def pools_frame(points: Iterable[Summary]) -> pd.DataFrame:
+    """One row for each pool of each operating point."""
+    rows = [
+        {"system": point.system, "deployment": point.deployment, "slo": tier(point.slo), "agents": point.agents}
+        | {key: value for key, value in vars(pool).items() if key != "series"}
+        | {"binds": pool.name == point.binding_pool}
+        for point in points
+        for pool in point.pools
+    ]
+    return flat_frame(rows)
+
+
 def flat_frame(documents: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row for each JSON mapping, with the columns of all; ``{"slo": {"ttft_s": 5}}`` becomes ``slo_ttft_s``, lists become words."""
+    """One row for each JSON mapping, with the columns of all.
+
+    ``{"slo": {"ttft_s": 5}}`` becomes ``slo_ttft_s``, lists become words; a list of mappings is a table of its own and left out.
+    """
     return pd.DataFrame([_flat(document, "") for document in documents], dtype=object)
 
 
@@ -64,6 +90,6 @@ def _flat(mapping: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     for key, value in mapping.items():
         if isinstance(value, Mapping):
             row |= _flat(value, f"{prefix}{key}_")
-        else:
+        elif not (isinstance(value, list | tuple) and value and all(isinstance(item, Mapping) for item in value)):
             row[prefix + key] = " ".join(map(str, value)) if isinstance(value, list | tuple) else value
     return row

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from simulator.capacity.point import engine_words
 from simulator.report.phrases import number, plain
 
 WEAK = ("assumed", "estimated")
@@ -64,6 +65,8 @@ class Footing:
     notes: tuple[str, ...]
     weak: tuple[Ground, ...]
     counts: tuple[tuple[str, int], ...]
+    engine: str = ""
+    """Whose scheduling a deployment imitates or is inspired by."""
 
 
 def footing(kind: str, profile: Profile) -> Footing:
@@ -74,7 +77,14 @@ def footing(kind: str, profile: Profile) -> Footing:
     counts = tuple(
         (quality, found.count(quality)) for quality in ("datasheet", "measured", "fitted", "estimated", "assumed") if quality in found
     )
-    return Footing(kind, plain(profile.name), plain(profile.title), tuple(map(plain, profile.notes)), weak, counts)
+    notes = tuple(map(plain, profile.notes))
+    return Footing(kind, plain(profile.name), plain(profile.title), notes, weak, counts, plain(scheduling(profile)))
+
+
+def scheduling(profile: object) -> str:
+    """The engine that a deployment imitates, or is inspired by when it sets options of the preset otherwise; empty for other profiles."""
+    imitates, inspired = getattr(profile, "imitates", ""), getattr(profile, "inspired", ())
+    return engine_words(imitates, inspired) if imitates else ""
 
 
 def ground(field: Field) -> Ground:

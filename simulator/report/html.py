@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from simulator.capacity.results import Answer, Comparison, Sprint, Summary
-from simulator.report import tables
+from simulator.report import pool_tables, tables
 from simulator.report.canvas import VARIABLES, Drawing, colours
 from simulator.report.figures import answer_drawings, run_drawings
 from simulator.report.grounds import Footing
@@ -22,6 +22,8 @@ DARK = {
     "t-prefill-compute": "#d9743a", "t-decode-compute": "#e0b45e", "t-kv-read": "#7cc3e0", "t-weights": "#4d8fc9",
     "t-launch-floor": "#8f99a8", "t-idle": "#3a424d",
     "b-kv-memory": "#c06aa2", "b-seats": "#d391bf", "b-token-budget": "#70435f",
+    "c-decode-seat": "#a3457f", "c-prefill-queue": "#cf7fb4", "c-prefill": "#d97b45", "c-decode-slot": "#8d80d8", "c-link-queue": "#8a5796",
+    "c-transfer": "#63b39a", "c-first-decode": "#64a5dc", "c-decode": "#5d7a96",
 }  # fmt: skip
 """Dark values of the figures' CSS variables; the light ones are `canvas.VARIABLES`."""
 
@@ -80,6 +82,7 @@ def render(comparison: Comparison, footings: Sequence[Footing], provenance: Prov
         ratios=tables.ratio_sheet(comparison) if comparison.ratios else None,
         sprints=tables.sprint_sheet(comparison) if comparison.sprints else None,
         turns=tables.disagreements(comparison),
+        inside=[sheet for answer in answers for sheet in pool_tables.inside(answer)],
         drawings=_inline(answer_drawings(answers)),
         limits=[(plain(a.system), tier(a.slo), plain(a.sentence), _edge(a)) for group in groups.values() for a in group],
         quality=_worst([a.quality for a in answers]),
@@ -105,12 +108,18 @@ def render_run(summary: Summary, footings: Sequence[Footing], provenance: Proven
         ratios=None,
         sprints=None,
         turns=[],
+        inside=pool_tables.inside_run(named),
         drawings=_inline(run_drawings(named)),
-        limits=[],
+        limits=_why(named),
         quality=plain(named.quality),
         notes=[plain(note) for note in named.notes],
         **_common(footings, provenance),
     )
+
+
+def _why(summary: Summary) -> list[tuple[str, str, str, str]]:
+    """Why the binding pool binds; nothing for a single pool, whose table says all of it."""
+    return [(plain(summary.system), tier(summary.slo), f"At {summary.agents:,} agents {plain(summary.why)}.", "")] if summary.why else []
 
 
 def titled(comparison: Comparison, titles: Mapping[str, str]) -> Comparison:

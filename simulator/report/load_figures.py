@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from simulator.capacity.results import Summary
 from simulator.report.canvas import BLOCKED, INK, SURFACE, TERMS, WIDTH_IN, Drawing, draw
-from simulator.report.phrases import grouped, number, plain, words
+from simulator.report.phrases import grouped, limited_by, number, plain, words
 
 OVER_TIME = """One seed, from the first agent's start: the ramp is on the left. Cache hit is the share of prompt tokens found in
 the cache, KV use the share of KV blocks that running calls hold; watts are those of GPU die and HBM. Means over equal stretches of time."""
@@ -39,6 +40,10 @@ def over_time(summaries: Sequence[Summary], colour: dict[str, str], name: str, w
     return Drawing(name, title, draw(name, (WIDTH_IN, 6.2), paint, title), OVER_TIME)
 
 
+POOL_LINES = {"prefill": (0, (1, 1.2)), "decode": (0, (6, 1.5, 1.5, 1.5)), "mixed": (0, (3, 1))}
+"""Dash pattern of a pool's line, by its role."""
+
+
 def _time_column(panels: Sequence[Axes], summary: Summary, colour: str, first: bool) -> None:
     series = summary.series
     minutes = _stretched(series.time_s) / 60
@@ -49,11 +54,27 @@ def _time_column(panels: Sequence[Axes], summary: Summary, colour: str, first: b
         axes.set_ylim(bottom=0)
         if first:
             axes.set_ylabel(label)
-    panels[2].plot(minutes, _stretched(100 * series.kv_used_share), color=INK, linewidth=1.1, linestyle=(0, (4, 2)))
+    if len(summary.pools) > 1:
+        _pool_panels(panels, minutes, summary)
+    else:
+        panels[2].plot(minutes, _stretched(100 * series.kv_used_share), color=INK, linewidth=1.1, linestyle=(0, (4, 2)))
+        panels[2].legend(panels[2].get_lines(), ["cache hit", "KV use"], loc="best", fontsize=8, ncols=2, handlelength=1.8)
     panels[2].set_ylim(0, 104)
-    panels[2].legend(panels[2].get_lines(), ["cache hit", "KV use"], loc="best", fontsize=8, ncols=2, handlelength=1.8)
     panels[0].set_title(f"{plain(summary.system)}: {summary.agents:,} agents on {summary.gpus} GPUs")
     panels[3].set_xlabel("simulated time (min)")
+
+
+def _pool_panels(panels: Sequence[Axes], minutes: NDArray[np.float64], summary: Summary) -> None:
+    """KV use and watts of each pool, with the legends above their panels."""
+    names = [plain(pool.name) for pool in summary.pools]
+    for pool in summary.pools:
+        style: dict[str, Any] = {"color": INK, "linewidth": 1.1, "linestyle": POOL_LINES[pool.role]}
+        panels[2].plot(minutes, _stretched(100 * pool.series.kv_used_share), **style)
+        panels[3].plot(minutes, _stretched(pool.series.accelerator_w), **style)
+    panels[3].set_ylim(0, 1.06 * max(float(np.nanmax(line.get_ydata())) for line in panels[3].get_lines()))
+    for axes, labels in ((panels[2], ["cache hit", *(f"KV use, {name}" for name in names)]), (panels[3], ["all", *names])):
+        axes.legend(axes.get_lines(), labels, loc="lower right", bbox_to_anchor=(1, 0.97), fontsize=8, ncols=len(labels),
+                    handlelength=2.4, borderpad=0)  # fmt: skip
 
 
 def _stretched(level: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -68,22 +89,32 @@ def _stretched(level: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Case:
-    """A bar of the limits figure: a system, its SLO's tier (empty for none) and the operating point shown."""
+    """A part of the limits figure: a system, its SLO's tier (empty for none) and the operating point shown, one bar a pool."""
 
     system: str
     tier: str
     point: Summary
 
+    @property
+    def bars(self) -> list[tuple[str, dict[str, float], dict[str, float]]]:
+        """Label, shares of the step time and reasons for waiting of each bar."""
+        name = plain(self.system)
+        if len(self.point.pools) > 1:
+            where = f", {self.tier}" if self.tier else ""
+            return [(f"{name}\n{plain(p.name)}{where}", p.step_shares, p.blocked_shares) for p in self.point.pools]
+        return [(f"{name}\n{self.tier}".strip(), self.point.step_shares, self.point.blocked_shares)]
+
 
 def limits(cases: Sequence[Case]) -> Drawing:
     """What the step time goes to, and what keeps the first waiting call out, as stacked bars."""
+    bars = [bar for case in cases for bar in case.bars]
 
     def paint(figure: Canvas) -> None:
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(2.2, 1.15))
-        places = np.arange(len(cases))[::-1]
-        _stack(left, places, [case.point.step_shares for case in cases], TERMS)
-        _stack(right, places, [case.point.blocked_shares for case in cases], BLOCKED)
-        left.set_yticks(places, [f"{plain(case.system)}\n{case.tier}".strip() for case in cases])
+        places = np.arange(len(bars))[::-1]
+        _stack(left, places, [step for _, step, _ in bars], TERMS)
+        _stack(right, places, [blocked for _, _, blocked in bars], BLOCKED)
+        left.set_yticks(places, [label for label, _, _ in bars])
         left.tick_params(axis="y", length=0, labelsize=9, labelcolor=INK)
         right.tick_params(axis="y", length=0)
         _swatches(left, "where the time goes", TERMS)
@@ -91,10 +122,11 @@ def limits(cases: Sequence[Case]) -> Drawing:
         for axes in (left, right):
             axes.set_xlabel("share of time (%)")
         left.set_xlim(0, 100)
-        right.set_xlim(0, max(10.0, *(100 * sum(case.point.blocked_shares.values()) * 1.1 for case in cases)))
+        right.set_xlim(0, max(10.0, *(100 * sum(blocked.values()) * 1.1 for _, _, blocked in bars)))
 
-    title = grouped("is the limiter", [(words(case.point.limiter), plain(case.system), case.tier) for case in cases])
-    return Drawing("limits", title, draw("limits", (WIDTH_IN, 1.2 + 0.5 * len(cases)), paint, title), LIMITS)
+    found = [(limited_by(c.point.limiter, c.point.binding_pool, c.point.pools), plain(c.system), c.tier) for c in cases]
+    title = grouped("is the limiter", found)
+    return Drawing("limits", title, draw("limits", (WIDTH_IN, 1.2 + 0.5 * len(bars)), paint, title), LIMITS)
 
 
 def _swatches(axes: Axes, title: str, palette: dict[str, str]) -> None:

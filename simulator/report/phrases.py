@@ -28,9 +28,13 @@ WORDS = {
     "e2e_speed": "E2E speed",
     "hbm_bandwidth": "HBM bandwidth",
     "kv_capacity": "KV capacity",
+    "decode_seat": "decode seat wait",
+    "decode_slot": "decode slot wait",
+    "transfer": "KV transfer",
+    "first_decode": "first decode step",
     "": "none",
 }
-"""Names of limiters, clauses and step-time terms as people say them."""
+"""Names of limiters, clauses, step-time terms and stages of a call as people say them."""
 
 QUALITIES = {
     "datasheet": "a vendor's stated value",
@@ -50,6 +54,11 @@ def plain(text: object) -> str:
 def words(key: str) -> str:
     """A limiter, clause or term in words; an unknown key with its underscores opened."""
     return WORDS.get(key, plain(key).replace("_", " "))
+
+
+def limited_by(limiter: str, pool: str, pools: Sequence[object]) -> str:
+    """A limiter in words, with its pool when there are several."""
+    return f"{words(limiter)} ({plain(pool)})" if pool and len(pools) > 1 else words(limiter)
 
 
 def number(value: float) -> str:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from simulator.hardware.deployment import Deployment
+from simulator.hardware.deployment import Deployment, WorkerPool
 from simulator.hardware.memory import kv_bytes_per_token, kv_fixed_bytes, parameters, weight_bytes, weight_flops
 from simulator.hardware.model_card import ModelCard
+from simulator.hardware.preset import Preset
 from simulator.hardware.system import System
 from simulator.report.grounds import ground
 from simulator.report.phrases import number, plain
@@ -15,13 +16,13 @@ from simulator.workload.trajectory import TrajectorySet
 GB = 1e9
 
 
-def profiles_sheet(kind: str, profiles: Iterable[System | ModelCard | Deployment]) -> Sheet:
+def profiles_sheet(kind: str, profiles: Iterable[System | ModelCard | Preset | Deployment]) -> Sheet:
     """The profiles of one kind by name."""
     rows = tuple((plain(p.name), plain(p.title), plain(p.quality), str(len(p.fields))) for p in profiles)
     return Sheet(kind, ("name", "title", "worst quality", "fields"), rows, "lllr")
 
 
-def fields_sheet(profile: System | ModelCard | Deployment) -> Sheet:
+def fields_sheet(profile: System | ModelCard | Preset | Deployment) -> Sheet:
     """Every field of a profile as its author wrote it."""
     found = [ground(field) for field in profile.fields.values()]
     rows = tuple((g.name, g.value, g.unit, g.quality, f"{g.source}; {g.note}" if g.note else g.source) for g in found)
@@ -54,14 +55,28 @@ def _model_rows(model: ModelCard) -> list[tuple[str, str, str]]:
 
 
 def _deployment_rows(deployment: Deployment) -> list[tuple[str, str, str]]:
-    pool = deployment.blocks_per_rank * deployment.block_tokens
-    return [
+    inspired = f"inspired by {deployment.imitates}: {', '.join(deployment.inspired)} differ" if deployment.inspired else deployment.imitates
+    rows = [
+        ("scheduling as in", plain(inspired), ""),
         ("GPUs", str(deployment.gpus), ""),
-        ("GPUs per attention rank", str(deployment.gpus_per_rank), ""),
-        (f"KV pool of a rank ({plain(deployment.pool)})", f"{pool:,}", "tokens"),
-        ("KV pool of a rank", f"{deployment.blocks_per_rank:,}", "blocks"),
-        ("KV blocks a running sequence holds whatever its length", f"{deployment.fixed_blocks:,}", "blocks"),
         ("accepted length", number(deployment.accepted_length), "tokens per step"),
+    ]
+    for pool in deployment.pools:
+        where = f"{plain(pool.name)}: " if len(deployment.pools) > 1 else ""
+        rows += [(where + what, value, unit) for what, value, unit in _pool_rows(pool, deployment.block_tokens)]
+    return rows
+
+
+def _pool_rows(pool: WorkerPool, block_tokens: int) -> list[tuple[str, str, str]]:
+    tier = [("host tier of a rank", f"{pool.host_blocks * block_tokens:,}", "tokens")] if pool.host_blocks else []
+    return [
+        ("role", pool.role, ""),
+        ("workers x GPUs", f"{pool.workers} x {pool.gpus_per_worker}", ""),
+        ("GPUs per attention rank", str(pool.gpus_per_rank), ""),
+        (f"KV pool of a rank ({plain(pool.pool_kind)})", f"{pool.blocks_per_rank * block_tokens:,}", "tokens"),
+        ("KV pool of a rank", f"{pool.blocks_per_rank:,}", "blocks"),
+        ("KV blocks a running sequence holds whatever its length", f"{pool.fixed_blocks:,}", "blocks"),
+        *tier,
     ]
 
 

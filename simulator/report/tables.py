@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from simulator.capacity.results import Answer, Comparison, Summary
-from simulator.report.phrases import BASES, by_tier, number, percent, plain, span, systems, tier, times, words
+from simulator.capacity.results import Answer, Comparison, PoolSummary, Summary
+from simulator.report.phrases import BASES, by_tier, limited_by, number, percent, plain, span, systems, tier, times, words
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,7 +37,7 @@ def answers_sheet(answers: Sequence[Answer]) -> Sheet:
             number(a.agents_per_gpu),
             percent(a.cache_hit),
             percent(a.goodput_agents / a.agents_held) if a.agents_held else "–",
-            words(a.limiter),
+            limited_by(a.limiter, a.binding_pool, _pools(a)),
             words(a.binding),
             plain(a.quality),
         )
@@ -49,7 +49,17 @@ def answers_sheet(answers: Sequence[Answer]) -> Sheet:
         "goodput\nagents", "limited by", "breaks\nfirst", "quality",
     )  # fmt: skip
     note = f"interval: {kinds}; goodput agents: the share of the held agents that meet the SLO each for itself"
+    busy = [(a, a.held) for a in answers if a.held and a.held.threads > 1]
+    if busy:
+        counts = ", ".join(f"{number(held.calls_in_flight)} for {a.agents_held:,} ({plain(a.system)})" for a, held in busy)
+        note += f"; agents have sub-agents: calls in flight on average at the held count {counts}"
     return Sheet("Agents held", columns, rows, "llrrrrrrlll", note)
+
+
+def _pools(answer: Answer) -> Sequence[PoolSummary]:
+    """The pools at the point that names the limiter."""
+    point = answer.broken or answer.held
+    return point.pools if point else ()
 
 
 def power_sheet(answers: Sequence[Answer]) -> Sheet:
@@ -142,6 +152,7 @@ def run_sheet(summary: Summary) -> Sheet:
 
     rows = (
         ("agents, GPUs", f"{s.agents:,} on {s.gpus}"),
+        ("calls in flight", f"{number(s.calls_in_flight)} on average" + (f", up to {s.threads} an agent" if s.threads > 1 else "")),
         ("SLO", f"{tier(s.slo)}: {'held' if s.held else 'broken'}, least margin in {words(s.binding)}" if s.slo else "none"),
         (
             "steady window",
@@ -152,18 +163,24 @@ def run_sheet(summary: Summary) -> Sheet:
         ("E2E speed", of(s.e2e_speed_tok_s, "tok/s")),
         ("TPOT", of({k: 1000 * v for k, v in s.tpot_s.items()}, "ms")),
         ("throughput", f"{number(s.output_tok_s)} output tok/s, {number(s.logical_tok_s)} logical tok/s"),
-        ("cache hit", f"{percent(s.cache_hit)} of prompt tokens ({percent(s.cache_hit_possible)} possible)"),
+        ("cache hit", f"{percent(s.cache_hit)} of prompt tokens ({percent(s.cache_hit_possible)} possible){_host(s)}"),
         ("decode batch", f"{number(s.decode_batch_per_rank)} sequences per rank, {s.preemptions:,} preemptions"),
         ("accelerator power", f"{number(s.watts_per_gpu.accelerator)} W/GPU, {number(s.energy_j)} J in the window"),
         ("other bases", ", ".join(f"{basis} {number(getattr(s.watts_per_gpu, basis))}" for basis in list(BASES)[1:]) + " W/GPU"),
         ("step time", ", ".join(f"{words(k)} {percent(v)}" for k, v in s.step_shares.items())),
         ("head call kept out", ", ".join(f"by {words(k)} {percent(v)}" for k, v in s.blocked_shares.items()) + " of the time"),
-        ("limited by", words(s.limiter)),
+        ("limited by", limited_by(s.limiter, s.binding_pool, s.pools)),
+        *([("why", plain(s.why))] if s.why else []),
+        ("scheduling", plain(s.engine)),
         ("quality", f"{plain(s.quality)} (worst of the fields beneath)"),
     )
     return Sheet(
         f"{plain(s.system)}, {plain(s.model)}, {plain(s.deployment)}", ("quantity", "value"), rows, "ll", "; ".join(map(plain, s.notes))
     )
+
+
+def _host(summary: Summary) -> str:
+    return f", {percent(summary.host_hit)} from the host tier" if summary.host_hit else ""
 
 
 def disagreements(comparison: Comparison) -> list[str]:

@@ -1,4 +1,5 @@
-"""The load as flat arrays: calls and the tree of prompt segments, counted in KV blocks. Inputs come from trajectories."""
+"""The load as flat arrays: calls, threads of sub-agents, and the tree of prompt segments, counted in KV blocks. Inputs come from
+trajectories."""
 
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ class Calls(NamedTuple):
         Steps after the first token until the last one: ``output_tokens - 1`` without drafts, else drawn from the accepted-length
         distribution.
     tool_ps : int64 array, shape (calls,)
-        Wait after the call before the next one (or the next play) of the agent starts.
+        Wait after the call before the next one of its thread (or the next play of the agent) starts.
     stops : int64 array, shape (calls,)
         1 when the call ends by a stop token, which a pipelined engine notices one step late; 0 when it ends by length.
     leaf, answer : int64 array, shape (calls,)
@@ -36,6 +37,56 @@ class Calls(NamedTuple):
     stops: NDArray[np.int64]
     leaf: NDArray[np.int64]
     answer: NDArray[np.int64]
+
+
+class Threads(NamedTuple):
+    """The threads of the trajectories: the main chain of calls of each, and the sub-agents that its calls spawn.
+
+    Threads of a trajectory follow one another, the main one first, children of one call next to each other and after their parent; the
+    calls of a thread are consecutive rows of `Calls`. The threads that a call spawns are joined before its tool starts: the next call of
+    the spawning thread is sent ``tool_ps`` after the call and all that it spawned have ended.
+
+    Attributes
+    ----------
+    first : int64 array, shape (trajectories + 1,)
+        Trajectory ``t`` owns threads ``first[t]:first[t + 1]``.
+    call : int64 array, shape (threads + 1,)
+        Thread ``i`` owns calls ``call[i]:call[i + 1]``; at least one.
+    delay_ps : int64 array, shape (threads,)
+        From the end of the spawning call to the thread's first call; 0 for a main thread.
+    child, children : int64 array, shape (calls,)
+        First thread (row of this table) that a call spawns when it ends, and how many; -1 and 0 for none.
+    """
+
+    first: NDArray[np.int64]
+    call: NDArray[np.int64]
+    delay_ps: NDArray[np.int64]
+    child: NDArray[np.int64]
+    children: NDArray[np.int64]
+
+    @property
+    def width(self) -> int:
+        """Most threads of a trajectory."""
+        return int(np.diff(self.first).max())
+
+    @property
+    def most_in_flight(self) -> int:
+        """Most calls that a play may have in flight at once: a thread waits while the sub-agents run that its call spawned."""
+        agents = np.delete(np.arange(len(self.delay_ps)), self.first[:-1])
+        spawned_by = np.repeat(np.arange(len(self.child)), self.children)  # by sub-agent: both are in the order of calls
+        above = np.searchsorted(self.call, spawned_by, side="right") - 1
+        most, fans = np.ones(len(self.delay_ps), np.int64), np.zeros(len(self.child), np.int64)
+        for agent, call, thread in zip(agents[::-1], spawned_by[::-1], above[::-1], strict=True):  # a thread before the one above it
+            fans[call] += most[agent]
+            most[thread] = max(most[thread], fans[call])
+        return int(most.max())
+
+
+def single_threads(first: NDArray[np.int64]) -> Threads:
+    """Threads of trajectories without sub-agents; ``first`` is that of their `Calls`."""
+    trajectories, calls = len(first) - 1, int(first[-1])
+    zeros = np.zeros(calls, np.int64)
+    return Threads(np.arange(trajectories + 1, dtype=np.int64), first, np.zeros(trajectories, np.int64), zeros - 1, zeros)
 
 
 class PrefixTree(NamedTuple):

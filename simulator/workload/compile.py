@@ -1,4 +1,4 @@
-"""Compiles trajectories to the flat arrays an engine reads: calls, and the compressed radix tree of their prompts in KV blocks.
+"""Compiles trajectories to the flat arrays an engine reads: calls, threads, and the compressed radix tree of their prompts in KV blocks.
 
 Inputs are a `TrajectorySet` and how it is served: block size, history, where the per-play marker stands, drafts, context limit. The tree
 is static: what may ever be shared is known beforehand, and an engine only tracks which of its blocks are in memory.
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from simulator.errors import Mistake, UserError
 from simulator.units import to_ps
-from simulator.workload.arrays import SCOPE_ALL, SCOPE_PLAY, SCOPE_TRAJECTORY, Calls, PrefixTree
-from simulator.workload.trajectory import HISTORIES, MARKERS, Call, History, Marker, Trajectory, TrajectorySet
-
-NEVER = 2**62
+from simulator.workload.arrays import Calls, PrefixTree, Threads, single_threads
+from simulator.workload.cut import cut_trajectory
+from simulator.workload.forest import NEVER, Forest
+from simulator.workload.trajectory import HISTORIES, MARKERS, History, Marker, Trajectory, TrajectorySet
 
 
 @dataclass(frozen=True)
@@ -25,22 +25,25 @@ class Compiled:
 
     ``reusable_tokens`` and ``reusable_block_tokens`` are sums over one play of each trajectory, at token and at block granularity: what an
     earlier call of the play left, or (outside ``SCOPE_PLAY``) an earlier play. The last token of a prompt is never reusable: it must be
-    computed to sample from it.
+    computed to sample from it. Where sub-agents run in parallel these are upper bounds: "earlier" is in recorded order, a call, what it
+    spawned, the next call, as if siblings ran one after the other.
 
     Attributes
     ----------
     calls : Calls
+    threads : Threads
     tree : PrefixTree
     ids : tuple of str
         Trajectory ids, in the order of ``calls.first``.
     kept_calls : int
         Calls that fit the context limit.
     cut_trajectories : int
-        Trajectories that ended early (or dropped out) because a call exceeds the context limit.
+        Trajectories in which a thread ended early (or that dropped out) because a call exceeds the context limit.
     reusable_tokens, reusable_block_tokens, prompt_tokens : int
     """
 
     calls: Calls
+    threads: Threads
     tree: PrefixTree
     ids: tuple[str, ...]
     kept_calls: int
@@ -80,7 +83,7 @@ def compile_calls(
     stops : bool
         Whether calls end by a stop token rather than by length.
     max_context_tokens : int, optional
-        A trajectory is cut before its first call whose prompt and output exceed this.
+        A thread is cut before its first call whose prompt and output exceed this; the sub-agents of calls that are cut vanish.
 
     Raises
     ------
@@ -91,7 +94,7 @@ def compile_calls(
     _refuse_bad_arguments(block_tokens, history, marker, accept_pmf, drafts, max_context_tokens)
     limit = max_context_tokens if max_context_tokens is not None else NEVER
     kept, cut = _cut(trajectories, limit)
-    forest = _Forest(block_tokens, trajectories.shared_prefix_tokens, history == "generated", marker)
+    forest = Forest(block_tokens, trajectories.shared_prefix_tokens, history == "generated", marker)
     for trajectory in kept:
         forest.add(trajectory)
     flat = [call for trajectory in kept for call in trajectory.calls]
@@ -109,6 +112,7 @@ def compile_calls(
     )
     return Compiled(
         calls=calls,
+        threads=_threads(kept, first),
         tree=PrefixTree(_ints(forest.parent), _ints(forest.start), _ints(forest.blocks), _ints(forest.scope)),
         ids=tuple(trajectory.id for trajectory in kept),
         kept_calls=len(flat),
@@ -144,16 +148,30 @@ def _refuse_bad_arguments(
 def _cut(trajectories: TrajectorySet, limit: int) -> tuple[list[Trajectory], int]:
     kept, cut = [], 0
     for trajectory in trajectories.trajectories:
-        fits = 0
-        while fits < len(trajectory.calls) and trajectory.calls[fits].prompt_tokens + trajectory.calls[fits].output_tokens <= limit:
-            fits += 1
-        cut += fits < len(trajectory.calls)
-        if fits:
-            kept.append(Trajectory(trajectory.id, trajectory.calls[:fits], trajectory.labels))
+        fitting = cut_trajectory(trajectory, limit)
+        cut += fitting is not trajectory
+        if fitting is not None:
+            kept.append(fitting)
     if not kept:
         hint = "every first call is longer; raise the deployment's max_context_tokens or choose other trajectories"
         raise UserError(Mistake(trajectories.name, "max_context_tokens", str(limit), "room for at least one call", hint))
     return kept, cut
+
+
+def _threads(trajectories: Sequence[Trajectory], first: NDArray[np.int64]) -> Threads:
+    if not any(trajectory.sub_agents for trajectory in trajectories):
+        return single_threads(first)
+    threads = np.cumsum([0] + [1 + len(trajectory.sub_agents) for trajectory in trajectories], dtype=np.int64)
+    call = [first[t] + thread.start for t, trajectory in enumerate(trajectories) for thread in trajectory.threads]
+    delay_ps = [to_ps(s) for trajectory in trajectories for s in (0.0, *(agent.delay_s for agent in trajectory.sub_agents))]
+    child, children = np.full(first[-1], -1, np.int64), np.zeros(first[-1], np.int64)
+    for t, trajectory in enumerate(trajectories):
+        for number, agent in enumerate(trajectory.sub_agents, start=1):
+            spawned_by = first[t] + agent.spawned_by
+            if not children[spawned_by]:
+                child[spawned_by] = threads[t] + number
+            children[spawned_by] += 1
+    return Threads(threads, _ints([*call, first[-1]]), _ints(delay_ps), child, children)
 
 
 def _decode_steps(
@@ -185,122 +203,3 @@ def _decode_steps(
 def _stream(seed: int, purpose: str, trajectory_id: str) -> np.random.Generator:
     key = hashlib.blake2b(f"{purpose}\0{trajectory_id}".encode(), digest_size=8).digest()
     return np.random.default_rng([seed, int.from_bytes(key, "little")])
-
-
-class _Forest:
-    """The prefix tree while it grows, one trajectory after another.
-
-    With generated history, two calls that both extend one call share its answer but for the last token, which only the later prompts
-    compute: a block that this token completes counts as computed by each.
-    """
-
-    def __init__(self, block_tokens: int, shared_tokens: int, generated: bool, marker: Marker) -> None:
-        self.block_tokens, self.shared_tokens, self.generated, self.marker = block_tokens, shared_tokens, generated, marker
-        self.parent: list[int] = []
-        self.start: list[int] = []
-        self.blocks: list[int] = []
-        self.scope: list[int] = []
-        self.open: list[bool] = []  # by node: no prompt goes on after its end yet
-        self.leaf: list[int] = []
-        self.answer: list[int] = []
-        self.sampled_from: list[int] = []  # by call: first prompt token that depends on an answer sampled in the play
-        self.reusable_tokens = 0
-        self.reusable_blocks = 0
-        self.prompt_scope = SCOPE_TRAJECTORY if marker == "none" else SCOPE_PLAY
-        self.shared_blocks = shared_tokens // block_tokens
-        self.system = -1 if marker == "front" or not self.shared_blocks else self._node(-1, 0, self.shared_blocks, SCOPE_ALL)
-
-    def add(self, trajectory: Trajectory) -> None:
-        """Places every call of one trajectory."""
-        offset, longest = len(self.leaf), 0
-        system = self._own_system(trajectory) if self.marker == "front" else self.system
-        for index, call in enumerate(trajectory.calls):
-            base = trajectory.base(index)
-            extended = trajectory.calls[base] if index else None
-            self._place(call, extended, offset + base, system, longest)
-            longest = max(longest, call.prompt_tokens)
-
-    def _own_system(self, trajectory: Trajectory) -> int:
-        """Node of the shared prefix within one play, no longer than some prompt of it reaches; -1 when that is no full block."""
-        longest = max(call.prompt_tokens for call in trajectory.calls) // self.block_tokens
-        blocks = min(self.shared_blocks, longest)
-        return self._node(-1, 0, blocks, SCOPE_PLAY) if blocks else -1
-
-    def _place(self, call: Call, base: Call | None, base_id: int, system: int, longest_before: int) -> None:
-        """Adds the path of one prompt and the node of its answer; `longest_before` is the longest earlier prompt of the play."""
-        size, prompt = self.block_tokens, call.prompt_tokens
-        full = prompt // size
-        tokens = 0 if base is None else self._extended_tokens(call, base)
-        blocks, end = tokens // size, -1
-        if base is not None:
-            end = self.answer[base_id] if blocks > base.prompt_tokens // size else self.leaf[base_id]
-        shared = min(self.shared_blocks, full)
-        if shared >= blocks:
-            blocks, end = shared, system
-        above = self._ending_at(end, blocks)
-        sampled_from = NEVER if base is None else self._sampled_from(call, base, base_id)
-        scope = self.prompt_scope if sampled_from == NEVER else SCOPE_PLAY
-        leaf = self._grown(above, blocks, full, scope) if full > blocks else above
-        answered = (prompt + call.output_tokens - 1) // size - full  # the last sampled token has no KV
-        self.sampled_from.append(sampled_from)
-        self.leaf.append(leaf)
-        self.answer.append(self._node(leaf, full, answered, SCOPE_PLAY) if answered else -1)
-        seen = prompt if self.marker != "front" else longest_before
-        tokens = max(tokens, min(self.shared_tokens, seen, prompt))
-        self._count(prompt if scope == SCOPE_TRAJECTORY else tokens, prompt)
-
-    def _extended_tokens(self, call: Call, base: Call) -> int:
-        """Leading tokens of a prompt whose KV the call it extends computed."""
-        kept = max(call.kept_tokens, min(self.shared_tokens, base.prompt_tokens, call.prompt_tokens))
-        if self._carries_answer(call, base):
-            # The answer follows verbatim, as far as this prompt goes and as KV exists (not for the last sampled token).
-            return kept + min(base.output_tokens - 1, call.new_tokens)
-        return kept
-
-    def _carries_answer(self, call: Call, base: Call) -> bool:
-        """Whether a prompt goes on with the generated answer of the call it extends."""
-        return self.generated and call.kept_tokens == base.prompt_tokens >= self.shared_tokens
-
-    def _sampled_from(self, call: Call, base: Call, base_id: int) -> int:
-        if self.sampled_from[base_id] < call.kept_tokens:
-            return self.sampled_from[base_id]
-        return call.kept_tokens if self._carries_answer(call, base) and call.new_tokens else NEVER
-
-    def _count(self, reusable: int, prompt: int) -> None:
-        reusable = min(reusable, prompt - 1)
-        self.reusable_tokens += reusable
-        self.reusable_blocks += reusable // self.block_tokens
-
-    def _ending_at(self, node: int, blocks: int) -> int:
-        """Node of the path to `node` that ends after `blocks` blocks; splits one if none does, the lower part keeping its id."""
-        if blocks == 0:
-            return -1
-        while self.start[node] >= blocks:
-            node = self.parent[node]
-        above = blocks - self.start[node]
-        assert above <= self.blocks[node], "a prompt shares no more blocks than the path it follows has"
-        if above == self.blocks[node]:
-            return node
-        upper = self._node(self.parent[node], self.start[node], above, self.scope[node])
-        self.open[upper] = False
-        self.parent[node] = upper
-        self.start[node] += above
-        self.blocks[node] -= above
-        return upper
-
-    def _grown(self, above: int, blocks: int, full: int, scope: int) -> int:
-        """Node of the prompt's own blocks, which follow those that end with `above`: that node itself when nothing else goes on there."""
-        if above != -1 and self.open[above] and self.scope[above] == scope:
-            self.blocks[above] += full - blocks
-            return above
-        if above != -1:
-            self.open[above] = False
-        return self._node(above, blocks, full - blocks, scope)
-
-    def _node(self, parent: int, start: int, blocks: int, scope: int) -> int:
-        self.parent.append(parent)
-        self.start.append(start)
-        self.blocks.append(blocks)
-        self.scope.append(scope)
-        self.open.append(True)
-        return len(self.parent) - 1

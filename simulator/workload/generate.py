@@ -12,6 +12,8 @@ How a trajectory is drawn (docs/trajectory-format.md gives the formulas and whic
 
 Steps 1 to 3 take their random numbers from a low-discrepancy sequence, so that a set of a few hundred already has the intended spread of
 run lengths; the rest is drawn independently, one stream per trajectory: the first trajectories of a longer set are those of a shorter one.
+
+A `FanOut` adds sub-agents, from streams of their own: the main threads are those of the set without.
 """
 
 import math
@@ -22,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import Mistake, UserError
-from simulator.workload.trajectory import Call, Trajectory, TrajectorySet
+from simulator.workload.trajectory import Call, SubAgent, Trajectory, TrajectorySet
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,58 @@ class Shape:
 FITTED = Shape()
 
 
+@dataclass(frozen=True)
+class FanOut:
+    """How runs hand work to sub-agents. All values are assumed; no statistics of such runs are published for AA-AgentPerf.
+
+    Attributes
+    ----------
+    share : float
+        Trajectories that fan out at all.
+    times : tuple of int
+        Range of how often such a run fans out, each time after a call of its own.
+    width : tuple of int
+        Range of how many sub-agents one call spawns.
+    calls_median, calls_sigma : float
+        Lognormal of a sub-agent's calls, within `calls_range`.
+    calls_range : tuple of int
+    task_tokens, task_sigma : float
+        Lognormal of the delegated task, which follows the shared prefix in a sub-agent's first prompt.
+    delay_s : tuple of float
+        Range of the uniform time from the end of the spawning call to a sub-agent's first one.
+    max_prompt_tokens : int
+        A sub-agent ends early at the call whose prompt would exceed this.
+    """
+
+    share: float = 0.4
+    times: tuple[int, int] = (1, 3)
+    width: tuple[int, int] = (2, 4)
+    calls_median: float = 8.0
+    calls_sigma: float = 0.5
+    calls_range: tuple[int, int] = (2, 24)
+    task_tokens: float = 300.0
+    task_sigma: float = 0.6
+    delay_s: tuple[float, float] = (0.1, 1.0)
+    max_prompt_tokens: int = 32_768
+
+
 SHIPPED_SEED = 3
 """Seed of `trajectories/agentperf_like.jsonl.gz`: of 0 to 19 the one whose sample of 400 lies closest to the published figures."""
 
 
-def generate(trajectories: int = 400, seed: int = SHIPPED_SEED, shape: Shape = FITTED, name: str = "agentperf_like") -> TrajectorySet:
+def generate(
+    trajectories: int = 400, seed: int = SHIPPED_SEED, shape: Shape = FITTED, name: str = "agentperf_like", fan_out: FanOut | None = None
+) -> TrajectorySet:
     """A set of drawn trajectories; the same arguments give the same set.
+
+    Parameters
+    ----------
+    trajectories, seed : int
+    shape : Shape
+    name : str
+        Of the set; with `fan_out` it ends in ``_subagents``.
+    fan_out : FanOut, optional
+        Adds sub-agents; the main threads stay the same.
 
     Raises
     ------
@@ -116,13 +164,26 @@ def generate(trajectories: int = 400, seed: int = SHIPPED_SEED, shape: Shape = F
         raise UserError(Mistake("generate", field, str(value), allowed))
     shift = np.random.default_rng([seed, 0]).random(3)
     drawn = tuple(_trajectory(index, seed, shift, shape) for index in range(trajectories))
+    arguments = f"trajectories={trajectories}, seed={seed}"
     provenance = {
-        "origin": f"simulator.workload.generate.generate(trajectories={trajectories}, seed={seed})",
+        "origin": f"simulator.workload.generate.generate({arguments})",
         "licence": "Apache-2.0",
         "method": "parametric generator fitted jointly to the published statistics of AA-AgentPerf (June 2026); no recorded run is inside",
         "quality": "fitted",
     }
+    if fan_out is not None:
+        drawn = tuple(_fanned_out(trajectory, index, seed, shape, fan_out) for index, trajectory in enumerate(drawn))
+        provenance["origin"] = f"simulator.workload.generate.generate({arguments}, fan_out={fan_out})"
+        provenance["sub_agents"] = FAN_OUT_NOTE
+        provenance["quality"] = "assumed"
+        name += "_subagents"
     return TrajectorySet(name, "recorded", shape.shared_prefix_tokens, drawn, provenance)
+
+
+FAN_OUT_NOTE = (
+    "the fan-out to sub-agents is an assumption: how many runs, how often, how wide, how long and in how short contexts is not published; "
+    "the main threads are those of the set without sub-agents"
+)
 
 
 def fit(shape: Shape = FITTED, trajectories: int = 3_000, seed: int = 1, rounds: int = 12) -> Shape:
@@ -156,6 +217,29 @@ def _trajectory(index: int, seed: int, shift: NDArray[np.float64], shape: Shape)
     planned = min(max(planned, CALLS_RANGE[0]), CALLS_RANGE[1])
     pace = math.exp(shape.pace_sigma * pace_z) * (planned / shape.calls_median) ** -shape.slowing
     task = shape.task_floor_tokens + round(shape.task_tokens * math.exp(shape.task_sigma * task_z))
+    return Trajectory(f"like-{index:04d}", _chain(rng, planned, pace, task, shape.max_prompt_tokens, shape))
+
+
+def _fanned_out(trajectory: Trajectory, index: int, seed: int, shape: Shape, fan_out: FanOut) -> Trajectory:
+    """The trajectory with its sub-agents, if it is one of those that have some."""
+    rng = np.random.default_rng([seed, 2, index])
+    last = len(trajectory.calls) - 1  # a run's last call does not fan out: its result would go nowhere
+    if rng.random() >= fan_out.share or not last:
+        return trajectory
+    times = min(int(rng.integers(*fan_out.times, endpoint=True)), last)
+    calls, sub_agents = list(trajectory.calls), list[SubAgent]()
+    for spawned_by in sorted(rng.choice(last, size=times, replace=False).tolist()):
+        for _ in range(int(rng.integers(*fan_out.width, endpoint=True))):
+            planned = round(fan_out.calls_median * math.exp(fan_out.calls_sigma * rng.standard_normal()))
+            planned = min(max(planned, fan_out.calls_range[0]), fan_out.calls_range[1])
+            task = max(1, round(fan_out.task_tokens * math.exp(fan_out.task_sigma * rng.standard_normal())))
+            sub_agents.append(SubAgent(spawned_by, len(calls), round(rng.uniform(*fan_out.delay_s), 3)))
+            calls += _chain(rng, planned, 1.0, task, fan_out.max_prompt_tokens, shape)
+    return Trajectory(trajectory.id, tuple(calls), trajectory.labels, tuple(sub_agents))
+
+
+def _chain(rng: np.random.Generator, planned: int, pace: float, task: int, max_prompt_tokens: int, shape: Shape) -> tuple[Call, ...]:
+    """The calls of one thread: a task after the shared prefix, then what tools return and what stays of the answers."""
     output = _lognormal(rng, np.full(planned, shape.output_median), np.full(planned, shape.output_sigma))
     output_tokens = np.clip(np.rint(output), 1, shape.max_output_tokens).astype(np.int64)
     delay_s, result = _tools(rng, planned, shape)
@@ -163,11 +247,10 @@ def _trajectory(index: int, seed: int, shift: NDArray[np.float64], shape: Shape)
     grown = np.maximum(np.rint(kept_answer + np.minimum(result * pace, shape.max_result_tokens)), 1).astype(np.int64)
     new = np.concatenate(([shape.shared_prefix_tokens + task], grown[:-1]))
     prompt = np.cumsum(new)
-    fits = max(1, int(np.searchsorted(prompt, shape.max_prompt_tokens, side="right")))
-    calls = tuple(
+    fits = max(1, int(np.searchsorted(prompt, max_prompt_tokens, side="right")))
+    return tuple(
         Call(int(prompt[i] - new[i]), int(new[i]), int(output_tokens[i]), round(float(delay_s[i]), 3)) for i in range(fits)
     )  # fmt: skip
-    return Trajectory(f"like-{index:04d}", calls)
 
 
 def _tools(rng: np.random.Generator, count: int, shape: Shape) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -6,17 +6,19 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from simulator.errors import Mistake, UserError
-from simulator.workload.trajectory import Call, Trajectory, TrajectorySet, call_mistakes
+from simulator.workload.trajectory import Call, SubAgent, Trajectory, TrajectorySet, recorded_order, trajectory_mistakes
 
 FORMAT = "agentwatt-trajectories"
 VERSION = 1
 CONTEXTS = ("delta", "cumulative")
 HEADER_KEYS = ("format", "version", "name", "context", "history", "shared_prefix_tokens", "provenance")
-TRAJECTORY_KEYS = ("id", "labels", "calls")
+TRAJECTORY_KEYS = ("id", "labels", "calls", "sub_agents")
+SUB_AGENT_KEYS = ("spawned_by", "delay_s", "calls")
 CALL_KEYS = {
     "delta": ("new_tokens", "kept_tokens", "output_tokens", "tool_s", "extends"),
     "cumulative": ("prompt_tokens", "kept_tokens", "output_tokens", "tool_s", "extends"),
@@ -85,7 +87,10 @@ def native_text(trajectories: TrajectorySet) -> str:
         row: dict[str, Any] = {"id": trajectory.id}
         if trajectory.labels:
             row["labels"] = dict(trajectory.labels)
-        row["calls"] = [_call_row(trajectory, index) for index in range(len(trajectory.calls))]
+        main, *beside = trajectory.threads
+        row["calls"] = [_call_row(trajectory, index) for index in main]
+        if beside:
+            row["sub_agents"] = [_sub_agent_row(trajectory, number, thread) for number, thread in enumerate(beside)]
         rows.append(row)
     return "".join(json.dumps(row, separators=(",", ":"), ensure_ascii=False) + "\n" for row in rows)
 
@@ -107,13 +112,21 @@ def native_bytes(trajectories: TrajectorySet, packed: bool) -> bytes:
 
 
 def _call_row(trajectory: Trajectory, index: int) -> dict[str, Any]:
-    call = trajectory.calls[index]
+    call, base = trajectory.calls[index], trajectory.base(index)
     row: dict[str, Any] = {"new_tokens": call.new_tokens, "output_tokens": call.output_tokens, "tool_s": call.tool_s}
-    if index and call.kept_tokens != trajectory.calls[trajectory.base(index)].prompt_tokens:
+    if base >= 0 and call.kept_tokens != trajectory.calls[base].prompt_tokens:
         row["kept_tokens"] = call.kept_tokens
     if call.extends is not None:
         row["extends"] = call.extends
     return row
+
+
+def _sub_agent_row(trajectory: Trajectory, number: int, thread: range) -> dict[str, Any]:
+    agent = trajectory.sub_agents[number]
+    row: dict[str, Any] = {"spawned_by": agent.spawned_by}
+    if agent.delay_s:
+        row["delay_s"] = agent.delay_s
+    return {**row, "calls": [_call_row(trajectory, index) for index in thread]}
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -175,40 +188,59 @@ class _Reader:
             self.add("id", repr(name), "a text, unique in the file", line=line)
             name = "?"
         self.known_keys(found, TRAJECTORY_KEYS, f"{name}.", line)
-        labels, rows = found.get("labels", {}), found.get("calls")
+        labels = found.get("labels", {})
         if not _is_text_mapping(labels):
             self.add(f"{name}.labels", repr(labels), "an object of texts", line=line)
-        if not isinstance(rows, list) or not rows:
-            self.add(f"{name}.calls", repr(rows)[:40], "a list of at least one call", line=line)
-            return None
-        calls: list[Call] = []
-        for index, row in enumerate(rows):
-            call = self.call(row, calls, context, f"{name}.calls[{index}]", line)
-            if call is None:
-                return None  # later calls build on this one
-            calls.append(call)
-        trajectory = Trajectory(name, tuple(calls), labels)
-        for index in range(len(calls)):
-            self.mistakes += call_mistakes(trajectory, index, self.file, line)
+        rows = self.calls(found, context, name, line)
+        sub_agents: list[SubAgent] = []
+        for number, row in enumerate(self.listed(found, "sub_agents", "sub-agent", name, line) if "sub_agents" in found else []):
+            place = f"{name}.sub_agents[{number}]"
+            if not isinstance(row, dict):
+                self.add(place, repr(row)[:40], "an object", line=line)
+                continue
+            self.known_keys(row, SUB_AGENT_KEYS, f"{place}.", line)
+            spawned_by = self.whole(row, "spawned_by", f"{place}.", line)
+            sub_agents.append(SubAgent(spawned_by or 0, len(rows), self.seconds(row, "delay_s", f"{place}.", line)))
+            rows += self.calls(row, context, place, line)
+        if len(self.mistakes) > before:
+            return None  # calls build on each other
+        trajectory = _filled(Trajectory(name, (), labels, tuple(sub_agents)), rows, context)
+        self.mistakes += trajectory_mistakes(trajectory, self.file, line)
         return trajectory if len(self.mistakes) == before else None
 
-    def call(self, row: Any, before: list[Call], context: str, place: str, line: int) -> Call | None:
+    def listed(self, row: dict[str, Any], name: str, what: str, place: str, line: int) -> list[Any]:
+        """A list of at least one; an empty one when there is a mistake."""
+        found = row.get(name)
+        if not isinstance(found, list) or not found:
+            self.add(f"{place}.{name}", repr(found)[:40], f"a list of at least one {what}", line=line)
+            return []
+        return found
+
+    def calls(self, row: dict[str, Any], context: str, place: str, line: int) -> list[Any]:
+        """The rows of a thread's calls, each checked by itself."""
+        rows = list(self.listed(row, "calls", "call", place, line))
+        for index, call in enumerate(rows):
+            self.call(call, context, f"{place}.calls[{index}]", line)
+        return rows
+
+    def call(self, row: Any, context: str, place: str, line: int) -> None:
         if not isinstance(row, dict):
             self.add(place, repr(row)[:40], "an object", line=line)
-            return None
-        count, prefix = len(self.mistakes), place + "."
+            return
+        prefix = place + "."
         self.known_keys(row, CALL_KEYS[context], prefix, line)
-        extends = self.whole(row, "extends", prefix, line, default=None)
-        base = len(before) - 1 if extends is None else extends
-        kept = self.whole(row, "kept_tokens", prefix, line, default=before[base].prompt_tokens if 0 <= base < len(before) else 0)
-        size = self.whole(row, "new_tokens" if context == "delta" else "prompt_tokens", prefix, line)
-        output = self.whole(row, "output_tokens", prefix, line)
-        tool_s = row.get("tool_s", 0)
-        if isinstance(tool_s, bool) or not isinstance(tool_s, int | float) or not 0 <= tool_s < math.inf:
-            self.add(f"{prefix}tool_s", repr(tool_s), "seconds >= 0", line=line)
-        if len(self.mistakes) > count or kept is None or size is None or output is None:
-            return None
-        return Call(kept, size if context == "delta" else size - kept, output, float(tool_s), extends)
+        for name in ("extends", "kept_tokens"):
+            self.whole(row, name, prefix, line, default=None)
+        for name in (CALL_KEYS[context][0], "output_tokens"):
+            self.whole(row, name, prefix, line)
+        self.seconds(row, "tool_s", prefix, line)
+
+    def seconds(self, row: dict[str, Any], name: str, prefix: str, line: int) -> float:
+        value = row.get(name, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            self.add(prefix + name, repr(value), "seconds >= 0", line=line)
+            return 0.0
+        return float(value)
 
     def whole(self, row: dict[str, Any], name: str, prefix: str, line: int, default: int | str | None = "required") -> int | None:
         """A whole number >= 0, or the default when the key is absent."""
@@ -225,6 +257,17 @@ class _Reader:
             if key not in keys:
                 near = difflib.get_close_matches(key, keys, 1)
                 self.add(prefix + key, "an unknown key", ", ".join(keys), f"did you mean {near[0]}?" if near else "", line)
+
+
+def _filled(empty: Trajectory, rows: list[dict[str, Any]], context: str) -> Trajectory:
+    """A trajectory with its calls: where a row does not say what it keeps, it is the whole prompt of the call it extends."""
+    calls = [Call(0, 0, row["output_tokens"], float(row.get("tool_s", 0)), row.get("extends")) for row in rows]
+    frame = replace(empty, calls=tuple(calls))
+    for index in recorded_order(len(rows), empty.sub_agents):
+        base, size = frame.base(index), rows[index][CALL_KEYS[context][0]]
+        kept = rows[index].get("kept_tokens", calls[base].prompt_tokens if 0 <= base < len(rows) else 0)
+        calls[index] = replace(calls[index], kept_tokens=kept, new_tokens=size if context == "delta" else size - kept)
+    return replace(empty, calls=tuple(calls))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a trajectory set looks like in figures, beside the targets it is meant to meet. Input: a `TrajectorySet`."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -57,9 +58,11 @@ trajectory and at most 200, tool delay 0.1 to 5 s with median about 1 s. Toleran
 
 
 def statistics(trajectories: TrajectorySet, targets: Mapping[str, Target] | None = None) -> tuple[Figure, ...]:
-    """Figures of a set: lengths over calls, calls over trajectories, waits over calls that another call follows.
+    """Figures of a set: lengths over calls, calls over trajectories, waits over calls that another call of their thread follows.
 
-    Reuse is what an infinite cache would give with recorded history and nothing shared between plays, in tokens and in blocks of 64.
+    A set with sub-agents has figures of these too; "calls in flight" are those of one play at once: a thread waits while its sub-agents
+    run. Reuse is what an infinite cache would give with recorded history and nothing shared between plays, in tokens and in blocks of 64
+    (with sub-agents an upper bound, see `Compiled`).
 
     Parameters
     ----------
@@ -67,7 +70,9 @@ def statistics(trajectories: TrajectorySet, targets: Mapping[str, Target] | None
         For example `AGENTPERF_TARGETS`.
     """
     calls = [call for trajectory in trajectories.trajectories for call in trajectory.calls]
-    between = [call.tool_s for trajectory in trajectories.trajectories for call in trajectory.calls[:-1]]
+    between = [
+        trajectory.calls[index].tool_s for trajectory in trajectories.trajectories for thread in trajectory.threads for index in thread[:-1]
+    ]
     compiled = compile_calls(trajectories, block_tokens=64, history="recorded", marker="front")
     rows: list[tuple[str, str, float]] = [
         ("trajectories", "", len(trajectories.trajectories)),
@@ -77,6 +82,7 @@ def statistics(trajectories: TrajectorySet, targets: Mapping[str, Target] | None
         *_spread("OSL", "tokens", np.array([call.output_tokens for call in calls])),
         *_spread("calls per trajectory", "", np.array([len(trajectory.calls) for trajectory in trajectories.trajectories])),
         *_spread("tool delay", "s", np.array(between or [0.0])),
+        *_sub_agents(trajectories, compiled.threads.most_in_flight),
         ("reusable tokens", "share", compiled.reusable_tokens / compiled.prompt_tokens),
         ("reusable in blocks of 64", "share", compiled.reusable_block_tokens / compiled.prompt_tokens),
     ]
@@ -99,9 +105,28 @@ def statistics_table(figures: tuple[Figure, ...]) -> str:
 def readme_tables() -> str:
     """The tables of ``trajectories/README.md``, from the shipped files."""
     parts = []
-    for name, targets in (("agentperf_like", AGENTPERF_TARGETS), ("agentperf_local", None)):
+    for name, targets in (("agentperf_like", AGENTPERF_TARGETS), ("agentperf_like_subagents", None), ("agentperf_local", None)):
         parts.append(f"### {name}\n\n{statistics_table(statistics(load_trajectories(name), targets))}")
     return "\n".join(parts)
+
+
+def _sub_agents(trajectories: TrajectorySet, most_in_flight: int) -> list[tuple[str, str, float]]:
+    """Figures of the sub-agents; none where there are none."""
+    spawning = [trajectory for trajectory in trajectories.trajectories if trajectory.sub_agents]
+    if not spawning:
+        return []
+    count = len(trajectories.trajectories)
+    inside = [len(thread) for trajectory in spawning for thread in trajectory.threads[1:]]
+    threads = np.array([1 + len(trajectory.sub_agents) for trajectory in trajectories.trajectories])
+    fans = [Counter(agent.spawned_by for agent in trajectory.sub_agents) for trajectory in spawning]
+    return [
+        ("trajectories with sub-agents", "share", len(spawning) / count),
+        *_spread("threads per trajectory", "", threads),
+        *_spread("sub-agents per call that spawns", "", np.array([size for fan in fans for size in fan.values()])),
+        ("calls in flight max", "", most_in_flight),
+        *_spread("calls per sub-agent", "", np.array(inside)),
+        ("calls in sub-agents", "share", sum(inside) / sum(len(trajectory.calls) for trajectory in trajectories.trajectories)),
+    ]
 
 
 def _spread(name: str, unit: str, values: NDArray[np.float64] | NDArray[np.int64]) -> list[tuple[str, str, float]]:

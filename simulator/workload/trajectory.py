@@ -5,8 +5,10 @@ trajectory, ``new_tokens`` follow. No content is ever held.
 """
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 from simulator.errors import Mistake, UserError
@@ -32,9 +34,11 @@ class Call:
     output_tokens : int
         Generated tokens, reasoning included; at least 1.
     tool_s : float
-        Seconds between the last token of this call and the next call of the agent.
+        Seconds between the last token of this call (where it spawned sub-agents: the end of the last of them) and the next call of its
+        thread.
     extends : int or None
-        Index in the trajectory of the call whose prompt this one shares most with; None for the call before.
+        Index in the trajectory of the call whose prompt this one shares most with, which must be over before this one is sent; None for the
+        call before of the same thread (for nothing, in the first call of a thread).
     """
 
     kept_tokens: int
@@ -50,17 +54,106 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class SubAgent:
+    """A thread of calls that one call of another thread spawns when it ends; it runs beside that call's other sub-agents.
+
+    Attributes
+    ----------
+    spawned_by : int
+        Index in the trajectory of the spawning call.
+    first : int
+        Index of its own first call. Its calls are consecutive, up to the first of the next sub-agent or the end of the trajectory.
+    delay_s : float
+        Seconds from the end of the spawning call to its first call.
+    """
+
+    spawned_by: int
+    first: int
+    delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Trajectory:
-    """A recorded run: calls in the order they were sent, each waiting for the one before."""
+    """A recorded run: threads of calls, each call waiting for the one before it in its thread and for the sub-agents which that spawned.
+
+    Attributes
+    ----------
+    id : str
+    calls : tuple of Call
+        The calls of the main thread, then those of each sub-agent.
+    labels : mapping
+    sub_agents : tuple of SubAgent
+        In the order of their calls and of the calls that spawn them: siblings stand side by side, after their parent. All that a call
+        spawned are over before the next call of its thread is sent, and before that thread itself is over.
+    """
 
     id: str
     calls: tuple[Call, ...]
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    sub_agents: tuple[SubAgent, ...] = ()
+
+    @property
+    def threads(self) -> tuple[range, ...]:
+        """Indices of each thread's calls: the main thread, then the sub-agents."""
+        starts = [0, *(agent.first for agent in self.sub_agents), len(self.calls)]
+        return tuple(range(start, end) for start, end in pairwise(starts))
+
+    def thread(self, index: int) -> int:
+        """Number of the thread that call `index` belongs to: 0 for the main one, ``i + 1`` for ``sub_agents[i]``."""
+        return bisect_right(self.sub_agents, index, key=lambda agent: agent.first)
 
     def base(self, index: int) -> int:
-        """Index of the call whose prompt call `index` extends; -1 for the first call."""
+        """Index of the call whose prompt call `index` extends; -1 for none, as in the first call."""
         extends = self.calls[index].extends
-        return index - 1 if extends is None else extends
+        if extends is not None:
+            return extends
+        thread = self.thread(index)
+        return -1 if thread and self.sub_agents[thread - 1].first == index else index - 1
+
+    def over(self, earlier: int, index: int) -> bool:
+        """Whether call `earlier` is certainly over when call `index` is sent.
+
+        So are the earlier calls of its thread and, in each thread above, those up to the spawning call; and whatever the sub-agents did
+        that have been joined by then, those of the calls before these.
+        """
+        if not self.sub_agents:
+            return earlier < index
+        thread = self.thread(index)
+        limits = {thread: (index, index)}  # by thread: its own calls before the one, sub-agents of its calls before the other
+        while thread:
+            spawned_by = self.sub_agents[thread - 1].spawned_by
+            thread = self.thread(spawned_by)
+            limits[thread] = (spawned_by + 1, spawned_by)
+        call, inside = earlier, False
+        while (thread := self.thread(call)) not in limits:
+            call, inside = self.sub_agents[thread - 1].spawned_by, True
+        return call < limits[thread][inside]
+
+    def place(self, index: int) -> str:
+        """Where a file has call `index`, for messages."""
+        thread = self.thread(index)
+        inside = f"sub_agents[{thread - 1}].calls[{index - self.sub_agents[thread - 1].first}]" if thread else f"calls[{index}]"
+        return f"{self.id}.{inside}"
+
+
+def recorded_order(calls: int, sub_agents: Sequence[SubAgent]) -> list[int]:
+    """Indices of a trajectory's calls such that each stands after all that are over before it: a call, what it spawned, the next call."""
+    if not sub_agents:
+        return list(range(calls))
+    ends = [*(agent.first for agent in sub_agents), calls]
+    spawned: dict[int, list[int]] = {}
+    for number, agent in enumerate(sub_agents):
+        spawned.setdefault(agent.spawned_by, []).append(number)
+    order: list[int] = []
+    pending = [iter(range(ends[0]))]
+    while pending:
+        index = next(pending[-1], None)
+        if index is None:
+            pending.pop()
+            continue
+        order.append(index)
+        pending += [iter(range(sub_agents[number].first, ends[number + 1])) for number in reversed(spawned.get(index, []))]
+    return order
 
 
 @dataclass(frozen=True)
@@ -116,14 +209,41 @@ def set_mistakes(found: TrajectorySet) -> list[Mistake]:
         seen.add(trajectory.id)
         if not trajectory.calls:
             mistakes.append(Mistake(found.name, f"{trajectory.id}.calls", "none", "at least one call"))
-        for index in range(len(trajectory.calls)):
-            mistakes += call_mistakes(trajectory, index, found.name)
+        else:
+            mistakes += trajectory_mistakes(trajectory, found.name)
     return mistakes
 
 
-def call_mistakes(trajectory: Trajectory, index: int, file: str, line: int = 0) -> list[Mistake]:
-    """Everything wrong with one call, given that the earlier calls exist."""
-    call, place = trajectory.calls[index], f"{trajectory.id}.calls[{index}]"
+def trajectory_mistakes(trajectory: Trajectory, file: str, line: int = 0) -> list[Mistake]:
+    """Everything wrong with a trajectory that has calls: with its threads, or, where these are good, with its calls."""
+    mistakes = _thread_mistakes(trajectory, file, line) if trajectory.sub_agents else []
+    if not mistakes:
+        for index in range(len(trajectory.calls)):
+            mistakes += _call_mistakes(trajectory, index, file, line)
+    return mistakes
+
+
+def _thread_mistakes(trajectory: Trajectory, file: str, line: int) -> list[Mistake]:
+    mistakes: list[Mistake] = []
+    before, spawned_by = 0, 0
+    for number, agent in enumerate(trajectory.sub_agents):
+        place = f"{trajectory.id}.sub_agents[{number}]"
+        if not before < agent.first < len(trajectory.calls):
+            allowed = f"{before + 1} to {len(trajectory.calls) - 1}"
+            mistakes.append(Mistake(file, f"{place}.first", str(agent.first), allowed, "every thread has at least one call", line))
+        if not spawned_by <= agent.spawned_by < agent.first:
+            hint = "sub-agents stand in the order of the calls that spawn them, each after the thread it belongs to"
+            allowed = f"a call of an earlier thread, {spawned_by} to {agent.first - 1}"
+            mistakes.append(Mistake(file, f"{place}.spawned_by", str(agent.spawned_by), allowed, hint, line))
+        if not (math.isfinite(agent.delay_s) and agent.delay_s >= 0):
+            mistakes.append(Mistake(file, f"{place}.delay_s", str(agent.delay_s), "seconds >= 0", "", line))
+        before, spawned_by = agent.first, max(spawned_by, agent.spawned_by)
+    return mistakes
+
+
+def _call_mistakes(trajectory: Trajectory, index: int, file: str, line: int) -> list[Mistake]:
+    """Everything wrong with one call of a trajectory whose threads are good."""
+    call, place = trajectory.calls[index], trajectory.place(index)
     mistakes: list[Mistake] = []
 
     def check(good: bool, name: str, value: object, allowed: str, hint: str = "") -> None:
@@ -135,9 +255,12 @@ def call_mistakes(trajectory: Trajectory, index: int, file: str, line: int = 0) 
     check(call.output_tokens >= 1, "output_tokens", call.output_tokens, "at least 1")
     check(math.isfinite(call.tool_s) and call.tool_s >= 0, "tool_s", call.tool_s, "seconds >= 0")
     base = trajectory.base(index)
-    if not (base == -1 if index == 0 else 0 <= base < index):
-        check(False, "extends", base, "no `extends` in a first call" if index == 0 else f"an earlier call, 0 to {index - 1}")
+    if call.extends is not None and not (0 <= base < len(trajectory.calls) and trajectory.over(base, index)):
+        if trajectory.sub_agents:
+            check(False, "extends", base, "a call that is over before this one is sent", "not one of a thread that still runs beside it")
+        else:
+            check(False, "extends", base, "no `extends` in a first call" if index == 0 else f"an earlier call, 0 to {index - 1}")
         return mistakes
-    most = trajectory.calls[base].prompt_tokens if index else 0
+    most = trajectory.calls[base].prompt_tokens if base >= 0 else 0
     check(0 <= call.kept_tokens <= most, "kept_tokens", call.kept_tokens, f"0 to {most}, the prompt it extends")
     return mistakes

@@ -1,25 +1,28 @@
 """Reads Weka sessions (kv-cache-tester): one JSON object per session with prompts as chained block hashes. Inputs: file, folder or tar.
 
-Prompts share what their hashes share: the longest common prefix with *any* earlier request of the session, found in a compressed radix
-tree of hash ids. Requests of sub-agents are replayed in line, in order of start, as part of the parent's chain.
+Prompts share what their hashes share: the longest common prefix with *any* request of the session that is certainly over before, found in
+compressed radix trees of hash ids. Sub-agents run beside each other and are joined before the parent's next request
+(docs/trajectory-format.md says how their times are read).
 """
 
 import hashlib
 import json
 from array import array
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from simulator.errors import Mistake, UserError
+from simulator.workload.hash_tree import HashTree
 from simulator.workload.source import files
-from simulator.workload.trajectory import Call, Trajectory, TrajectorySet
+from simulator.workload.trajectory import Call, SubAgent, Trajectory, TrajectorySet
+from simulator.workload.weka_rows import Request, Thread, read_session
 
 IDLE_CAP_S = 60.0
 """Longest wait replayed after a call. The recording's waits mix tools and people; longer ones are cut to this (an assumption)."""
-TOOL_CUT, PERSON_CUT = "waits cut after a tool", "waits cut after a person"
+TOOL_CUT, PERSON_CUT, SPAWN_CUT = "waits cut after a tool", "waits cut after a person", "waits cut before a sub-agent"
 
 
 def read_weka(path: Path, idle_cap_s: float = IDLE_CAP_S) -> TrajectorySet:
@@ -54,31 +57,19 @@ def read_weka(path: Path, idle_cap_s: float = IDLE_CAP_S) -> TrajectorySet:
     provenance = {
         "origin": f"Weka sessions of {path.name}",
         "quality": "measured",
-        "cut": f"waits over {idle_cap_s:g} s cut to that: {counts[TOOL_CUT]} after tools, {counts[PERSON_CUT]} after people",
+        "cut": f"waits over {idle_cap_s:g} s cut to that: {counts[TOOL_CUT]} after tools, {counts[PERSON_CUT]} after people, "
+        f"{counts[SPAWN_CUT]} before sub-agents",
         "dropped": f"{counts['duplicates']} duplicates of {counts['files']} sessions; {counts['skipped']} requests (no output, or error)",
-        "sub_agents": f"{counts['sub-agent requests']} requests of sub-agents replayed in line",
+        "sub_agents": f"{counts['sub-agents']} sub-agents of {counts['sub-agent requests']} requests run beside each other; "
+        f"{counts['late']} that outlived their parent's next request are joined before it; {counts['orphans']} without a parent left out",
     }
-    ordered = tuple(Trajectory(key, trajectories[key].calls, trajectories[key].labels) for key in sorted(trajectories))
+    ordered = tuple(replace(trajectories[key], id=key) for key in sorted(trajectories))
     return TrajectorySet(path.name.split(".")[0], "recorded", 0, ordered, provenance)
 
 
 def is_weka(content: bytes) -> bool:
     """Whether the beginning of a file looks like a Weka session."""
     return content.lstrip().startswith(b"{") and b'"block_size"' in content and b'"requests"' in content
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """A request on the session's clock. ``wait_s`` is the recorded wait after the request that started at ``waited_on_s``."""
-
-    start_s: float
-    model_s: float | None
-    wait_s: float | None
-    waited_on_s: float | None
-    prompt_tokens: int
-    output_tokens: int
-    hash_ids: list[int]
-    by_tool: bool
 
 
 def _session(file: str, content: bytes) -> dict[str, Any]:
@@ -96,10 +87,10 @@ def _refuse_constant(text: str) -> float:
     raise ValueError(f"{text} is not a number")
 
 
-def _digest(requests: Iterable[Any]) -> bytes:
+def _digest(requests: Any) -> bytes:
     """Digest of what a session asked for, times and names aside."""
     digest = hashlib.blake2b(digest_size=16)
-    for request in requests:
+    for request in requests if isinstance(requests, list) else [requests]:
         if not isinstance(request, dict):
             digest.update(repr(request).encode())  # refused with its place later
         elif request.get("type") == "subagent":
@@ -119,148 +110,82 @@ def _bytes(hash_ids: Any) -> bytes:
 
 
 def _trajectory(session: dict[str, Any], stem: str, idle_cap_s: float, counts: Counter[str]) -> Trajectory | None:
-    size, requests = session["block_size"], _Rows(session, counts).requests()
-    prompts, calls = _Prompts(), list[Call]()
-    for index, request in enumerate(requests):
-        blocks, extends = prompts.add(request.hash_ids)
-        kept = blocks * size
-        if index:
-            base = requests[extends]
-            if blocks == len(base.hash_ids) and base.prompt_tokens <= request.prompt_tokens:
-                kept = base.prompt_tokens  # the tail under one block has no hash: taken as kept when every full block is
-        wait_s = 0.0 if index + 1 == len(requests) else _wait_s(request, requests[index + 1])
-        if wait_s > idle_cap_s:
-            counts[TOOL_CUT if requests[index + 1].by_tool else PERSON_CUT] += 1
-            wait_s = idle_cap_s
-        before = None if extends == index - 1 else extends
-        calls.append(Call(kept, request.prompt_tokens - kept, request.output_tokens, round(wait_s, 3), before))
+    main = read_session(session, counts)
+    if not main.requests:
+        return None
+    threads = _laid_out(main)
+    shares = dict(_shares(main, []))
+    flat = [request for thread in threads for request in thread.requests]
+    calls: list[Call] = []
+    for thread in threads:
+        for number in range(len(thread.requests)):
+            wait_s = 0.0
+            if number + 1 < len(thread.requests):
+                after = thread.requests[number + 1]
+                wait_s = _capped(_wait_s(thread, number), idle_cap_s, TOOL_CUT if after.by_tool else PERSON_CUT, counts)
+            calls.append(_call(flat, len(calls), shares[len(calls)], number > 0, session["block_size"], wait_s))
+    sub_agents = [_sub_agent(above, agent, idle_cap_s, counts) for above in threads for agent in above.agents]
     labels = {"models": ",".join(map(str, session.get("models", [])))}
-    return Trajectory(str(session.get("id") or stem), tuple(calls), labels) if calls else None
+    return Trajectory(str(session.get("id") or stem), tuple(calls), labels, tuple(sub_agents))
 
 
-def _wait_s(request: _Request, after: _Request) -> float:
-    """Seconds between two requests; where the model's time was not recorded it is part of the wait."""
-    if after.wait_s is not None and request.model_s is not None and after.waited_on_s == request.start_s:
+def _laid_out(main: Thread) -> list[Thread]:
+    """All threads in the order of a trajectory, each told where its calls begin."""
+    threads, count = [main], 0
+    for thread in threads:  # grows as it goes
+        thread.first, count = count, count + len(thread.requests)
+        threads += thread.agents
+    return threads
+
+
+def _shares(thread: Thread, above: list[HashTree]) -> Iterator[tuple[int, tuple[int, int]]]:
+    """By index of a call: leading blocks that a call which is over before has, and the index of that call, -1 for none."""
+    own = HashTree()
+    for number, request in enumerate(thread.requests):
+        index = thread.first + number
+        found = own.extend(request.hash_ids, index)
+        for tree in reversed(above):
+            beyond = tree.find(request.hash_ids)
+            found = beyond if beyond[0] > found[0] else found
+        yield index, found
+        spawned = thread.spawned(number)
+        for agent in spawned:
+            yield from _shares(agent, [*above, own])
+        for agent in spawned:
+            for place, theirs in agent.in_recorded_order():
+                own.join(theirs.hash_ids, place)
+
+
+def _call(flat: list[Request], index: int, share: tuple[int, int], follows: bool, size: int, wait_s: float) -> Call:
+    request, (blocks, base) = flat[index], share
+    kept = blocks * size
+    if base >= 0 and blocks == len(flat[base].hash_ids) and flat[base].prompt_tokens <= request.prompt_tokens:
+        kept = flat[base].prompt_tokens  # the tail under one block has no hash: taken as kept when every full block is
+    extends = None if base < 0 or (follows and base == index - 1) else base
+    return Call(kept, request.prompt_tokens - kept, request.output_tokens, round(wait_s, 3), extends)
+
+
+def _sub_agent(above: Thread, agent: Thread, idle_cap_s: float, counts: Counter[str]) -> SubAgent:
+    spawning = above.requests[agent.spawned_by]
+    counts["sub-agents"] += 1
+    if agent.spawned_by + 1 < len(above.requests) and agent.end_s > above.requests[agent.spawned_by + 1].start_s:
+        counts["late"] += 1
+    delay_s = _capped(max(0.0, agent.requests[0].start_s - spawning.end_s), idle_cap_s, SPAWN_CUT, counts)
+    return SubAgent(above.first + agent.spawned_by, agent.first, round(delay_s, 3))
+
+
+def _capped(wait_s: float, idle_cap_s: float, what: str, counts: Counter[str]) -> float:
+    if wait_s <= idle_cap_s:
+        return wait_s
+    counts[what] += 1
+    return idle_cap_s
+
+
+def _wait_s(thread: Thread, number: int) -> float:
+    """Seconds from a request, or from the last of its sub-agents that was over by then, to the next one of its thread; where the model's
+    time was not recorded it is part of the wait."""
+    request, after = thread.requests[number], thread.requests[number + 1]
+    joined = [agent.end_s for agent in thread.spawned(number) if agent.end_s <= after.start_s]
+    if not joined and after.wait_s is not None and request.model_s is not None and after.waited_on_s == request.start_s:
         return max(0.0, after.wait_s)
-    return max(0.0, after.start_s - request.start_s - (request.model_s or 0.0))
-
-
-class _Rows:
-    """The rows of one session, checked and put in line; mistakes are gathered with their place."""
-
-    def __init__(self, session: dict[str, Any], counts: Counter[str]) -> None:
-        self.session, self.counts = session, counts
-        self.found: list[_Request] = []
-        self.mistakes: list[Mistake] = []
-
-    def requests(self) -> list[_Request]:
-        """Requests of the session and its sub-agents in order of start, without those that have nothing to replay."""
-        before: float | None = None
-        for index, row in enumerate(self.session["requests"]):
-            if isinstance(row, dict) and row.get("type") == "subagent":
-                self.sub_agent(row, f"requests[{index}]")
-                before = None
-            else:
-                before = self.append(row, 0.0, before, f"requests[{index}]")
-        if self.mistakes:
-            raise UserError(self.mistakes)
-        return sorted(self.found, key=lambda request: request.start_s)
-
-    def sub_agent(self, row: dict[str, Any], place: str) -> None:
-        """The requests of a sub-agent; their times count from the marker, or from the session's start in newer captures."""
-        inner, marker_s = row.get("requests") or [], row.get("t", 0.0)
-        starts = [child["t"] for child in inner if isinstance(child, dict) and isinstance(child.get("t"), int | float)]
-        offset_s = marker_s if starts and min(starts) < marker_s else 0.0
-        for number, child in enumerate(inner):
-            self.append(child, offset_s, None, f"{place}.requests[{number}]")
-        self.counts["sub-agent requests"] += len(inner)
-
-    def append(self, row: Any, offset_s: float, before: float | None, place: str) -> float | None:
-        """Adds one request and returns its start; None when there is nothing to replay, so that the next one has no neighbour."""
-        if not isinstance(row, dict):
-            self.mistakes.append(Mistake(self.session["file"], place, str(row)[:40], "an object"))
-            return None
-        if row.get("error") or row.get("out") == 0:
-            self.counts["skipped"] += 1
-            return None
-        count = len(self.mistakes)
-        for name in ("in", "out"):
-            self.check(isinstance(row.get(name), int) and row[name] >= 1, row, place, name, "a whole number >= 1")
-        for name in ("t", "api_time", "think_time"):
-            self.check(isinstance(row.get(name, 0.0), int | float), row, place, name, "seconds")
-        ids = row.get("hash_ids")
-        self.check(isinstance(ids, list), row, place, "hash_ids", "a list of block hashes")
-        if len(self.mistakes) > count:
-            return None
-        self.check(len(row["hash_ids"]) * self.session["block_size"] <= row["in"], row, place, "hash_ids", "at most in // block_size ids")
-        start_s, by_tool = float(row.get("t", 0.0)) + offset_s, "tool_result" in (row.get("input_types") or [])
-        wait_s = row.get("think_time")
-        self.found.append(_Request(start_s, row.get("api_time"), wait_s, before, row["in"], row["out"], row["hash_ids"], by_tool))
-        return start_s
-
-    def check(self, good: bool, row: dict[str, Any], place: str, name: str, allowed: str) -> None:
-        if not good:
-            self.mistakes.append(Mistake(self.session["file"], f"{place}.{name}", str(row.get(name))[:40], allowed))
-
-
-class _Node:
-    """A run of hash ids between two branch points; `owner` is the first request that has it."""
-
-    __slots__ = ("after", "ids", "owner")
-
-    def __init__(self, ids: list[int], owner: int) -> None:
-        self.ids, self.owner = ids, owner
-        self.after: dict[int, _Node] = {}
-
-
-class _Prompts:
-    """The prompts of a session so far, as a compressed radix tree: adding one costs its length once, at the speed of a list compare."""
-
-    def __init__(self) -> None:
-        self.root = _Node([], 0)
-        self.last: list[int] = []
-        self.last_end = self.root
-        self.count = 0
-
-    def add(self, ids: list[int]) -> tuple[int, int]:
-        """Longest common prefix with any earlier prompt in blocks, and which request has it (the one before where it does)."""
-        index, known = self.count, _common(self.last, ids)
-        # Most prompts extend the one before: start where that one ended.
-        node, depth = (self.last_end, known) if known == len(self.last) else (self.root, 0)
-        owner = index - 1
-        while depth < len(ids) and ids[depth] in node.after:
-            child = node.after[ids[depth]]
-            same = _common(child.ids, ids[depth : depth + len(child.ids)])
-            if same < len(child.ids):
-                child = _split(node, child, same)
-            node, depth = child, depth + same
-            if depth > known:
-                owner = child.owner
-        matched = depth
-        if depth < len(ids):
-            node.after[ids[depth]] = node = _Node(ids[depth:], index)
-        self.last, self.last_end, self.count = ids, node, index + 1
-        return matched, owner
-
-
-def _split(above: _Node, child: _Node, length: int) -> _Node:
-    """Cuts a node in two and returns the upper part; the lower one stays the same object."""
-    upper = _Node(child.ids[:length], child.owner)
-    above.after[upper.ids[0]] = upper
-    child.ids = child.ids[length:]
-    upper.after[child.ids[0]] = child
-    return upper
-
-
-def _common(one: list[int], other: list[int]) -> int:
-    """Length of the common prefix of two lists, by slice compares."""
-    low, high = 0, min(len(one), len(other))
-    if one[:high] == other[:high]:
-        return high
-    while high - low > 1:
-        middle = (low + high) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle
-    return low
+    return max(0.0, after.start_s - max([request.end_s, *joined]))

@@ -98,6 +98,30 @@ def test_capacity_table_ends_with_what_limits(command: Command, tiny: str) -> No
     assert result.stdout.rstrip().endswith(".")
 
 
+def test_pools_have_tables_files_and_a_reason(command: Command, tiny: str, tmp_path: Path) -> None:
+    pools = ["--set", "deployment=gb300_nvl72_v4pro_60tps_pd"]
+    result = command("run", tiny, *pools, "--csv", str(tmp_path), "--html", str(tmp_path / "r.html"))
+    assert result.exit_code == 0, result.stderr
+    for part in ("Pools", "Stages of a call", "decode slot wait", "pool binds by its", "imitates trtllm@", "calls in flight"):
+        assert part in result.stdout
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == [
+        "calls.csv",
+        "pool_series.csv",
+        "pools.csv",
+        "series.csv",
+        "summary.csv",
+    ]
+    assert [row["name"] for row in rows_of(tmp_path / "pools.csv")] == ["prefill", "decode"]
+    assert {call["pool"] for call in rows_of(tmp_path / "calls.csv")} == {"1"}
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "Inside the pools" in page
+    assert "Scheduling: imitates trtllm@" in page
+    answered = command("capacity", tiny, *pools, "--csv", str(tmp_path / "c"))
+    assert "Pools of gb300_nvl72" in answered.stdout
+    assert "pool binds by its" in answered.stdout or "the ceiling of the search" in answered.stdout
+    assert {row["name"] for row in rows_of(tmp_path / "c" / "pools.csv")} == {"prefill", "decode"}
+
+
 def test_compare_writes_all_its_files(compared: tuple[str, Path]) -> None:
     table, out = compared
     assert sorted(path.name for path in out.iterdir()) == ["answers.csv", "answers.json", "points.csv", "report.html"]

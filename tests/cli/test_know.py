@@ -13,17 +13,17 @@ def test_profiles_list_is_the_default(command: Command) -> None:
     listed, default = command("profiles", "list"), command("profiles")
     assert listed.exit_code == 0, listed.stderr
     assert listed.stdout == default.stdout
-    for kind in ("systems", "models", "deployments"):
+    for kind in ("systems", "models", "engines", "deployments"):
         for name in names(kind):
             assert name in listed.stdout
 
 
-@pytest.mark.parametrize("name", ["hgx_h200", "deepseek_v4_pro", "hgx_h200_v4pro_20tps"])
+@pytest.mark.parametrize("name", ["hgx_h200", "deepseek_v4_pro", "sglang", "hgx_h200_v4pro_20tps", "gb300_nvl72_v4pro_20tps_pd"])
 def test_show_prints_fields_with_sources(command: Command, name: str) -> None:
     result = command("profiles", "show", name)
     assert result.exit_code == 0, result.stderr
     assert "quality" in result.stdout
-    assert ("Computed" in result.stdout) is (name != "hgx_h200")
+    assert ("Computed" in result.stdout) is (name not in ("hgx_h200", "sglang"))
 
 
 def test_show_takes_a_path(command: Command) -> None:
@@ -31,7 +31,7 @@ def test_show_takes_a_path(command: Command) -> None:
     assert result.stdout == command("profiles", "show", "hgx_h200").stdout
 
 
-@pytest.mark.parametrize("kind", ["systems", "models", "deployments"])
+@pytest.mark.parametrize("kind", ["systems", "models", "engines", "deployments"])
 def test_every_shipped_profile_checks(command: Command, kind: str) -> None:
     for name in names(kind):
         result = command("profiles", "check", str(find_data(kind, name)))
@@ -52,6 +52,16 @@ def test_statistics_with_targets(command: Command) -> None:
     assert "ISL mean" in result.stdout
     assert "27,000 ±5%" in result.stdout
     assert "NOT MET" not in result.stdout
+
+
+def test_sub_agents_can_be_generated_and_are_shown(command: Command, tmp_path: Path) -> None:
+    path = str(tmp_path / "fan_out.jsonl.gz")
+    result = command("trajectories", "generate", path, "-t", "20", "--sub-agents")
+    assert result.exit_code == 0, result.stderr
+    for shown in (result.stdout, command("trajectories", "stats", path).stdout):
+        assert "calls in sub-agents" in shown
+        assert "threads per trajectory max" in shown
+    assert "sub-agent" not in command("trajectories", "stats", "agentperf_like").stdout
 
 
 def test_generate_gives_the_same_file_for_a_seed(command: Command, tmp_path: Path) -> None:

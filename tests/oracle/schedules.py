@@ -13,8 +13,11 @@ from simulator.engine.world import (
     EVENT_RANK,
     EVENT_RELEASE,
     EVENT_STEP,
+    ROLE_MIXED,
+    ROUTER_AFFINITY,
     Fleet,
     Output,
+    Pool,
     Sched,
     Stop,
     World,
@@ -22,7 +25,7 @@ from simulator.engine.world import (
 from simulator.hardware.power import PowerLaw
 from simulator.hardware.step_law import StepLaw
 from simulator.units import PS_PER_S
-from simulator.workload.arrays import SCOPE_ALL, SCOPE_PLAY, Calls, PrefixTree
+from simulator.workload.arrays import SCOPE_ALL, SCOPE_PLAY, Calls, PrefixTree, single_threads
 
 BLOCK = 32
 
@@ -95,12 +98,14 @@ def world_of(requests: Sequence[Request], blocks: int, budget: int, texts: Mappi
         accept_milli=1000,
         lookahead=0,
     )._replace(**options)
-    fleet = Fleet(1, 1, blocks, BLOCK, 0, 0, ints([(request.at - 1) * PS_PER_S for request in requests]), np.arange(count, dtype=np.int64))
     zeros = np.zeros(2, np.int64)
     law = StepLaw(PS_PER_S, zeros, 0, 0, 0, 0, 0)
     power = PowerLaw(1000, 0, 0, 1000, 0, 1, zeros, 0, 0, 0, 0)
+    pool = Pool(ROLE_MIXED, 1, 1, blocks, 0, sched, law, power)
+    starts = ints([(request.at - 1) * PS_PER_S for request in requests])
+    fleet = Fleet((pool,), BLOCK, ROUTER_AFFINITY, starts, np.arange(count, dtype=np.int64))
     tree = PrefixTree(ints(parent), ints(start), ints(size), ints(scope))
-    return World(calls, tree, fleet, sched, law, power, Stop(0, 0, 10**9, 0, 10_000 * PS_PER_S, 1))
+    return World(calls, single_threads(calls.first), tree, fleet, Stop(0, 0, 10**9, 0, 10_000 * PS_PER_S, 1))
 
 
 def steps_of(output: Output, requests: Sequence[Request]) -> dict[int, str]:

@@ -107,14 +107,14 @@ def test_s5_the_free_queue_holds_the_same_blocks_in_the_same_order() -> None:
     """Block by block: only the reference has block numbers."""
     sim = Simulation(world_of(S5, 6, 256, {"X": 2, "Y": 2, "Z": 3}))
     queues = []
-    real = sim.ranks[0].free_all
+    real = sim.ranks[0].vacate
 
-    def free_all(call, tokens):  # type: ignore[no-untyped-def]
+    def vacate(call, tokens):  # type: ignore[no-untyped-def]
         freed = real(call, tokens)
         queues.append("".join(str(block + 1) for block in sim.ranks[0].pool.queue))
         return freed
 
-    sim.ranks[0].free_all = free_all  # type: ignore[method-assign]
+    sim.ranks[0].vacate = vacate  # type: ignore[method-assign]
     sim.run()
     assert queues == ["345621", "562143", "143265", "326541", "654123", "652341"]
 
@@ -180,7 +180,7 @@ def test_a_pipelined_engine_wastes_one_step_on_a_stop_token(engine: Engine, dept
     """
     output = engine(world_of(requests, 32, 64, max_seqs=2, pipeline_depth=depth))
     assert_schedule(output, requests, overlapped if depth == 2 else immediate)
-    admitted = {row[0]: row[7] // 10**12 + 1 for row in output.calls.tolist()}
+    admitted = dict(zip(output.calls[:, 0], output.calls[:, CALL_COLUMNS.index("admit_ps")] // 10**12 + 1, strict=True))
     assert admitted[2] == c_starts
     assert output.calls[:, 0].tolist()[0] == 1, "B's client has its last token after step 2 either way"
 

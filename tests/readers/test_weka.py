@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.errors import UserError
-from simulator.workload import Call, compile_calls, load_trajectories
-from simulator.workload.weka import _Prompts, read_weka
+from simulator.workload import Call, SubAgent, Trajectory, compile_calls, load_trajectories
+from simulator.workload.hash_tree import HashTree
+from simulator.workload.weka import read_weka
 
 SESSIONS = Path(__file__).parents[3] / "shared/data/trajectories/weka/traces-710.tar.xz"
 
@@ -25,10 +27,14 @@ def session(*requests: Any, name: str = "s1") -> dict[str, Any]:
     return {"id": name, "block_size": 64, "requests": list(requests)}
 
 
-def calls_of(tmp_path: Path, *requests: Any) -> tuple[Call, ...]:
+def read(tmp_path: Path, *requests: Any) -> Trajectory:
     path = tmp_path / "s1.json"
     path.write_text(json.dumps(session(*requests)))
-    return load_trajectories(path).trajectories[0].calls
+    return load_trajectories(path).trajectories[0]
+
+
+def calls_of(tmp_path: Path, *requests: Any) -> tuple[Call, ...]:
+    return read(tmp_path, *requests).calls
 
 
 def test_the_example_of_the_format(tmp_path: Path) -> None:
@@ -48,14 +54,35 @@ def common(one: list[int], other: list[int]) -> int:
 
 @given(st.lists(st.lists(st.integers(0, 2), max_size=8), min_size=1, max_size=12))
 def test_the_radix_tree_finds_the_longest_common_prefix(prompts: list[list[int]]) -> None:
-    tree = _Prompts()
+    tree = HashTree()
     for index, ids in enumerate(prompts):
         shared = [common(ids, old) for old in prompts[:index]]
-        blocks, owner = tree.add(ids)
+        if index:
+            assert tree.find(ids)[0] == max(shared)
+            assert shared[tree.find(ids)[1]] == max(shared)
+        blocks, owner = tree.extend(ids, index)
         assert blocks == max(shared, default=0)
         if index:
             assert shared[owner] == blocks
             assert owner == index - 1 or shared[index - 1] < blocks
+
+
+@given(st.lists(st.tuples(st.booleans(), st.lists(st.integers(0, 2), max_size=8)), min_size=1, max_size=12))
+def test_prompts_that_join_are_found_but_are_not_the_one_before(prompts: list[tuple[bool, list[int]]]) -> None:
+    tree, before = HashTree(), -1
+    for index, (joins, ids) in enumerate(prompts):
+        shared = [common(ids, old) for _, old in prompts[:index]]
+        if joins:
+            tree.join(ids, index)
+            continue
+        blocks, owner = tree.extend(ids, index)
+        assert blocks == max(shared, default=0)
+        if blocks:
+            assert shared[owner] == blocks
+            assert before == -1 or owner == before or shared[before] < blocks
+        else:
+            assert owner == before
+        before = index
 
 
 def test_waits_are_capped_and_those_after_an_unknown_model_time_include_it(tmp_path: Path) -> None:
@@ -68,7 +95,7 @@ def test_waits_are_capped_and_those_after_an_unknown_model_time_include_it(tmp_p
     del rows[2]["api_time"]
     assert [call.tool_s for call in calls_of(tmp_path, *rows)] == [60.0, 6.5, 20.0, 0.0]
     cut = read_weka(tmp_path / "s1.json", idle_cap_s=7.0).provenance["cut"]
-    assert cut == "waits over 7 s cut to that: 0 after tools, 2 after people"
+    assert cut == "waits over 7 s cut to that: 0 after tools, 2 after people, 0 before sub-agents"
 
 
 def test_requests_without_output_or_with_an_error_are_skipped(tmp_path: Path) -> None:
@@ -78,14 +105,72 @@ def test_requests_without_output_or_with_an_error_are_skipped(tmp_path: Path) ->
     assert calls[0].tool_s == 28.5
 
 
-@pytest.mark.parametrize("times", [(0.0, 5.0), (102.0, 107.0)], ids=["relative", "absolute"])
-def test_sub_agents_are_replayed_in_line_in_order_of_start(tmp_path: Path, times: tuple[float, float]) -> None:
-    inner = [request(t, 64 * (n + 1), list(range(50, 51 + n))) for n, t in enumerate(times)]
-    marker = {"t": 102.0, "type": "subagent", "agent_id": "a", "status": "completed", "requests": inner}
-    calls = calls_of(tmp_path, request(100, 64, [1]), marker, request(112, 128, [1, 2], think_time=10.5))
-    assert [call.prompt_tokens for call in calls] == [64, 64, 128, 128]
-    assert [call.extends for call in calls] == [None, None, None, 0]
-    assert [call.tool_s for call in calls] == [0.5, 3.5, 3.5, 0.0]
+def sub_agent(t: float, starts: list[float], name: str = "a", **more: Any) -> dict[str, Any]:
+    """A sub-agent whose prompts grow by a block each; `name` decides their hashes."""
+    thinks = [0.0, *(after - before - 1.5 for before, after in pairwise(starts))]
+    rows = [[ord(name) * 100 + i for i in range(n + 1)] for n in range(len(starts))]
+    inner = [request(t, 64 * len(ids), ids, think_time=s) for t, ids, s in zip(starts, rows, thinks, strict=True)]
+    return {"t": t, "type": "subagent", "agent_id": name, "status": "completed", "requests": inner, **more}
+
+
+@pytest.mark.parametrize(
+    "marker",
+    [
+        sub_agent(102.0, [0.0, 5.0]),
+        sub_agent(110.0, [0.0, 5.0], duration_ms=8_000),
+        sub_agent(110.0, [102.0, 107.0], duration_ms=8_000),
+        sub_agent(102.0, [102.0, 107.0], duration_ms=8_000),
+        sub_agent(102.0, [0.0, 5.0], duration_ms=8_000),
+    ],
+    ids=["launch", "end, with its duration", "absolute times", "absolute times, launch", "launch, with a duration"],
+)
+def test_a_sub_agent_begins_where_its_row_says_and_the_next_request_waits_for_it(tmp_path: Path, marker: Any) -> None:
+    found = read(tmp_path, request(100, 64, [1]), marker, request(112, 128, [1, 2], think_time=10.5))
+    assert found.sub_agents == (SubAgent(0, 2, 0.5),)
+    # 5.0 - 1.5 between its two requests; 112 - (107 + 1.5) from its end to the parent's next request
+    assert found.calls == (Call(0, 64, 9, 3.5), Call(64, 64, 9), Call(0, 64, 9, 3.5), Call(64, 64, 9))
+    assert read_weka(tmp_path / "s1.json").provenance["sub_agents"].startswith("1 sub-agents of 2 requests run beside each other; 0 that")
+
+
+def test_sub_agents_of_one_request_are_siblings_and_share_only_with_what_is_over(tmp_path: Path) -> None:
+    """Agents a and b run side by side with equal prompts; c, of the next request, finds those of a, and the parent's those of c."""
+    a, b = sub_agent(111.0, [0.0, 4.0], duration_ms=9_000), sub_agent(113.0, [0.0], duration_ms=11_000)
+    c = sub_agent(130.0, [0.0, 4.0], duration_ms=8_000)
+    last = request(140, 192, [9700, 9701, 5])
+    found = read(tmp_path, request(100, 64, [1]), a, b, request(120, 64, [2]), c, last)
+    assert found.sub_agents == (SubAgent(0, 3, 0.5), SubAgent(0, 5, 0.5), SubAgent(1, 6, 0.5))
+    shares = [(call.kept_tokens, call.extends) for call in found.calls]
+    assert shares == [(0, None), (0, None), (128, 4), (0, None), (64, None), (0, None), (64, 3), (128, 4)]
+    assert [call.tool_s for call in found.calls][:2] == [120 - 107.5, 140 - 127.5]
+
+
+def test_a_request_that_does_not_wait_for_a_sub_agent_is_made_to_and_counted(tmp_path: Path) -> None:
+    late = sub_agent(102.0, [0.0, 50.0], status="async_launched", duration_ms=None)
+    found = read(tmp_path, request(100, 64, [1]), late, request(105, 128, [1, 2]), request(130, 128, [1, 3]))
+    assert found.sub_agents == (SubAgent(0, 3, 0.5),)
+    assert found.calls[0].tool_s == 105 - 101.5
+    assert "; 1 that outlived their parent's next request are joined before it" in read_weka(tmp_path / "s1.json").provenance["sub_agents"]
+
+
+def test_nested_sub_agents_late_launches_and_agents_without_requests(tmp_path: Path) -> None:
+    inner = sub_agent(1.0, [0.0], name="n")
+    outer = sub_agent(200.0, [0.0, 60.0], name="o")
+    outer["requests"].insert(1, inner)
+    empty = {"t": 300.0, "type": "subagent", "requests": [request(0, 64, [1], out=0)]}
+    found = read(tmp_path, request(0, 64, [1]), outer, empty, request(400, 64, [1]))
+    assert found.sub_agents == (SubAgent(0, 2, 60.0), SubAgent(2, 4, 0.0))
+    provenance = read_weka(tmp_path / "s1.json").provenance
+    assert provenance["cut"].endswith("1 before sub-agents")
+    assert provenance["dropped"].endswith("1 requests (no output, or error)")
+    assert "2 sub-agents of 3 requests" in provenance["sub_agents"]
+
+
+def test_sub_agents_of_a_session_without_requests_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "s0.json").write_text(json.dumps(session(sub_agent(3.0, [0.0]), name="s0")))
+    (tmp_path / "s1.json").write_text(json.dumps(session(request(0, 64, [1]))))
+    found = load_trajectories(tmp_path)
+    assert [trajectory.id for trajectory in found.trajectories] == ["s1"]
+    assert found.provenance["sub_agents"].endswith("1 without a parent left out")
 
 
 def test_equal_sessions_are_read_once_from_folder_and_archive(tmp_path: Path) -> None:
@@ -115,17 +200,37 @@ def test_equal_sessions_are_read_once_from_folder_and_archive(tmp_path: Path) ->
 
 def test_bad_requests_are_named_all_at_once(tmp_path: Path) -> None:
     rows = [request(0, 64, [1, 2]), request(0, 0, []), {**request(0, 64, [1]), "t": "soon"}, 5, request(0, 64, [1], out="x")]
+    rows += [{"type": "subagent", "t": 1, "requests": 7}, sub_agent(0, [0], duration_ms="long")]
+    rows += [{"type": "subagent", "t": 1, "requests": [request(0, 0, [])]}]
     (tmp_path / "s1.json").write_text(json.dumps(session(*rows)))
     with pytest.raises(UserError) as caught:
         load_trajectories(tmp_path / "s1.json")
     fields = ["requests[0].hash_ids", "requests[1].in", "requests[2].t", "requests[3]", "requests[4].out"]
+    fields += ["requests[5].requests", "requests[6].duration_ms", "requests[7].requests[0].in"]
     assert [mistake.field for mistake in caught.value.mistakes] == fields
 
 
 @pytest.mark.skipif(not SESSIONS.exists(), reason="the Weka sessions are not beside this checkout (../shared/data/trajectories/weka)")
 def test_the_real_sessions() -> None:
-    """Figures of their SOURCE.md: 692 distinct of 710; an infinite cache reuses 96.2 to 96.4 % of the prompt tokens in 64-token blocks."""
+    """Figures of their SOURCE.md: 692 distinct of 710; an infinite cache reuses 96.2 to 96.4 % of the prompt tokens in 64-token blocks.
+
+    Requests and tokens in all are those of the files, read line by line. A parent's row after a completed sub-agent always begins after it.
+    """
     found = load_trajectories(SESSIONS)
     assert len(found.trajectories) == 692
+    calls = [call for trajectory in found.trajectories for call in trajectory.calls]
+    assert len(calls) == 46_191
+    assert sum(call.prompt_tokens for call in calls) == 5_461_037_136
+    assert sum(call.output_tokens for call in calls) == 20_339_420
     compiled = compile_calls(found, block_tokens=64)
     assert 0.962 <= compiled.reusable_block_tokens / compiled.prompt_tokens <= 0.964
+    spawning = [trajectory for trajectory in found.trajectories if trajectory.sub_agents]
+    assert len(spawning) == 17
+    delays = [agent.delay_s for trajectory in spawning for agent in trajectory.sub_agents]
+    assert len(delays) == 63
+    # Read by its duration, a sub-agent begins 0.1 to 1.1 s after the request that spawned it; two follow an idle time that is cut.
+    assert sorted(delays)[-2:] == [60.0, 60.0]
+    assert 0.05 < min(delays) < sorted(delays)[-3] < 1.1
+    assert compiled.threads.children.max() == 3
+    assert "63 sub-agents of 676 requests" in found.provenance["sub_agents"]
+    assert "; 4 that outlived" in found.provenance["sub_agents"]

@@ -1,50 +1,14 @@
 """Answers known without a simulator: zero load, M/D/1, machine repair, Little, an infinite cache, a full batch."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 
-from simulator.engine import Fleet, Output, Sched, Stop, World, simulate_kernel, simulate_reference
-from simulator.engine.world import CALL_COLUMNS, TOTAL_COLUMNS
-from simulator.hardware.power import PowerLaw
+from simulator.engine import simulate_kernel, simulate_reference
 from simulator.hardware.step_law import StepLaw
 from simulator.units import PS_PER_S
 from simulator.workload.compile import compile_calls
-from simulator.workload.trajectory import Call, Trajectory, TrajectorySet
-
-MS, US = 10**9, 10**6
-FAR = 10**17
-SCHED = Sched(
-    token_budget=1 << 20,
-    max_seqs=1,
-    long_prefill_cap=0,
-    prefill_interval=1,
-    admit_reserve=1,
-    watermark_blocks=0,
-    pipeline_depth=1,
-    prefix_cache=0,
-    drafts=0,
-    accept_milli=1000,
-    lookahead=0,
-)
-POWER = PowerLaw(400_000, 0, 0, 700_000, 75_000, 1, np.zeros(2, np.int64), 0, 0, 0, 0)
-
-
-def column(output: Output, name: str) -> np.ndarray:
-    return output.calls[:, CALL_COLUMNS.index(name)]
-
-
-def total(output: Output, name: str) -> int:
-    return int(output.totals[TOTAL_COLUMNS.index(name)])
-
-
-def world_of(runs: Sequence[Sequence[Call]], starts_ps: np.ndarray, law: StepLaw, sched: Sched, blocks: int, plays: int = 1) -> World:
-    """Agent ``a`` plays run ``a`` (modulo the number of runs)."""
-    load = TrajectorySet("theory", "recorded", 0, tuple(Trajectory(f"t{i}", tuple(run), {}) for i, run in enumerate(runs)), {})
-    compiled = compile_calls(load, block_tokens=64, stops=False)
-    fleet = Fleet(1, 1, blocks, 64, 0, 2, starts_ps, np.arange(len(runs), dtype=np.int64))
-    return World(compiled.calls, compiled.tree, fleet, sched, law, POWER, Stop(0, 0, 10**9, 0, FAR, plays))
+from simulator.workload.trajectory import Call
+from tests.theory.worlds import BLOCK, MS, SCHED, US, column, constant_law, load_of, pool_of, total, world_of
 
 
 @pytest.mark.parametrize("engine", [simulate_kernel, simulate_reference], ids=["kernel", "reference"])
@@ -53,7 +17,7 @@ def test_zero_load_ttft_and_tpot_are_the_law_s_own(engine, prompt: int, output_t
     """One call alone: TTFT is the sum of its prefill chunks' steps, TPOT the mean of its decode steps, to the picosecond."""
     law = StepLaw(11 * MS, np.arange(5000, dtype=np.int64) * 3 * US, 17 * US, 236 << 10, 80 * US, 62 * US, 170 << 10)
     sched = SCHED._replace(token_budget=budget)
-    output = engine(world_of([[Call(0, prompt, output_tokens)]], np.array([5 * MS], np.int64), law, sched, 500))
+    output = engine(world_of([[Call(0, prompt, output_tokens)]], np.array([5 * MS], np.int64), [pool_of(law, sched, 500)]))
 
     def chunk_ps(n: int, p: int) -> int:
         return 11 * MS + min(n, 4999) * 3 * US + 62 * US * n + 170 * n * (2 * p + n) // 2
@@ -75,8 +39,8 @@ def test_md1_mean_wait() -> None:
     """Poisson arrivals at one server of constant service: W = rho D / (2 (1 - rho)) (Pollaczek-Khinchine)."""
     service_ps, load, calls = 20 * MS, 0.7, 60_000
     arrivals_s = np.random.default_rng(7).exponential(service_ps / load / PS_PER_S, calls).cumsum()
-    law = StepLaw(service_ps, np.zeros(2, np.int64), 0, 0, 0, 0, 0)
-    output = simulate_kernel(world_of([[Call(0, 10, 1)]], np.rint(arrivals_s * PS_PER_S).astype(np.int64), law, SCHED, 4))
+    starts_ps = np.rint(arrivals_s * PS_PER_S).astype(np.int64)
+    output = simulate_kernel(world_of([[Call(0, 10, 1)]], starts_ps, [pool_of(constant_law(service_ps), blocks=4)]))
     waits = column(output, "first_ps") - column(output, "send_ps") - service_ps
     assert len(output.calls) == calls
     assert waits.mean() == pytest.approx(load * service_ps / (2 * (1 - load)), rel=0.04)  # about 3 standard errors of autocorrelated waits
@@ -93,8 +57,8 @@ def test_machine_repair_throughput(agents: int) -> None:
         services = np.maximum(1, np.rint(rng.exponential(mean_service_s * PS_PER_S / token_ps, calls))).astype(int)
         thinks = rng.exponential(mean_think_s, calls)
         runs.append([Call(0, int(n), 1, float(think)) for n, think in zip(services, thinks, strict=True)])
-    law = StepLaw(1, np.zeros(2, np.int64), 0, 0, 0, token_ps, 0)
-    output = simulate_kernel(world_of(runs, np.zeros(agents, np.int64), law, SCHED, 3_000))
+    server = pool_of(constant_law(1, token_ps), blocks=3_000)
+    output = simulate_kernel(world_of(runs, np.zeros(agents, np.int64), [server]))
     ratio, weight, weights = mean_service_s / mean_think_s, 1.0, [1.0]
     for k in range(agents):
         weight *= (agents - k) * ratio
@@ -106,9 +70,8 @@ def test_machine_repair_throughput(agents: int) -> None:
 def test_little_and_a_full_batch() -> None:
     """A closed batch of constant size: tokens/s is batch / step, and the summed decode time is the integral of the batch (Little)."""
     agents, osl, step_ps = 8, 200, 10 * MS
-    law = StepLaw(step_ps, np.zeros(2, np.int64), 0, 0, 0, 0, 0)
-    sched = SCHED._replace(max_seqs=agents)
-    output = simulate_kernel(world_of([[Call(0, 64, osl)]], np.zeros(agents, np.int64), law, sched, 200, plays=10))
+    pool = pool_of(constant_law(step_ps), SCHED._replace(max_seqs=agents), blocks=200)
+    output = simulate_kernel(world_of([[Call(0, 64, osl)]], np.zeros(agents, np.int64), [pool], plays=10))
     assert output.end_ps == 10 * osl * step_ps, "a play is one prefill step and osl - 1 decode steps"
     residence_ns = int((column(output, "last_ps") - column(output, "first_ps")).sum()) // 1000
     assert total(output, "decode_seq_ns") == residence_ns
@@ -127,11 +90,8 @@ def test_infinite_cache_hits_what_the_trajectories_share() -> None:
             calls.append(Call(kept, new, int(rng.integers(1, 90)), float(rng.random() / 10)))
             prompt = kept + new
         runs.append(calls)
-    law = StepLaw(5 * MS, np.zeros(2, np.int64), 0, 0, 0, 20 * US, 0)
-    sched = SCHED._replace(max_seqs=6, prefix_cache=1)
-    world = world_of(runs, np.arange(6, dtype=np.int64) * MS, law, sched, 10**6)
-    load = TrajectorySet("theory", "recorded", 0, tuple(Trajectory(f"t{i}", tuple(run), {}) for i, run in enumerate(runs)), {})
-    compiled = compile_calls(load, block_tokens=64, stops=False)
-    output = simulate_kernel(world)
+    pool = pool_of(constant_law(5 * MS, 20 * US), SCHED._replace(max_seqs=6, prefix_cache=1), blocks=10**6)
+    compiled = compile_calls(load_of(runs), block_tokens=BLOCK, stops=False)
+    output = simulate_kernel(world_of(runs, np.arange(6, dtype=np.int64) * MS, [pool]))
     assert column(output, "cached_tokens").sum() == compiled.reusable_block_tokens
     assert total(output, "evicted_blocks") == 0

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+from fake_pools import pair, pool_summary
 
 from simulator.capacity.results import Answer, Comparison, Point, PowerBases, Series, Sprint, Summary
 
@@ -39,8 +40,49 @@ def summary(system: str, agents: int, speed: float, ttft: float, gpus: int, watt
         blocked_shares={"kv_memory": 0.18, "seats": 0.0, "token_budget": 0.06}, utilisation=0.95, decode_batch_per_rank=14.2,
         goodput_agents=agents * 0.93, goodput_output_tok_s=agents * 8.9, limiter="prefill_compute", cut_trajectories=0, notes=(),
         series=Series(time, agents * 0.4 * wave, agents * 0.05 * wave, 0.7 * wave, np.full(bins, 0.94), watts * wave, agents * 9.3 * wave),
-        ttft_samples_s=ttfts, speed_samples_tok_s=speeds,
+        ttft_samples_s=ttfts, speed_samples_tok_s=speeds, slo=slo(speed, ttft), engine="imitates vllm@0.32.0",
+        pools=(pool_summary("mixed", "mixed", gpus, 0.95, "prefill_compute"),), binding_pool="mixed", calls_in_flight=agents * 0.6,
+        stages_s={name: times(t) for name, t in (("prefill_queue", 0.9), ("prefill", 1.1), ("decode", 9.0))},
+        ttft_stages_s={"mean": {"prefill_queue": 0.9, "prefill": 1.1}, "tail": {"prefill_queue": 6.0, "prefill": 2.0}},
+        speed_stages_s={"mean": {"decode": 9.0}, "tail": {"decode": 3.0}},
     )  # fmt: skip
+
+
+def times(mean_s: float) -> dict[str, float]:
+    return {"mean": mean_s, "p50": 0.8 * mean_s, "p95": 3 * mean_s}
+
+
+MOVED = {
+    "prefill_queue": 1.2,
+    "prefill": 0.8,
+    "decode_slot": 0.4,
+    "link_queue": 0.001,
+    "transfer": 0.01,
+    "first_decode": 0.03,
+    "decode": 8.0,
+}
+
+
+def in_two_pools(point: Summary, wait: float = 1.0) -> Summary:
+    """The point served by 24 prefill and 8 decode GPUs; ``wait`` scales the prefill queue."""
+    spent = MOVED | {"prefill_queue": 1.2 * wait}
+    ahead = {name: seconds for name, seconds in spent.items() if name != "decode"}
+    return replace(
+        point, pools=pair({"utilisation": 0.93}), binding_pool="prefill", limiter="prefill_compute",
+        stages_s={name: times(t) for name, t in spent.items()},
+        ttft_stages_s={"mean": ahead, "tail": {name: 3 * t for name, t in ahead.items()}}, binding="ttft",
+        speed_stages_s={"mean": {"decode": 8.0}, "tail": {"decode": 2.0}},
+        why="the prefill pool binds: its 24 GPUs step 93% of the time (decode 80%); prefill takes 91% of the busy time",
+    )  # fmt: skip
+
+
+def split(whole: Answer) -> Answer:
+    """The answer of a deployment that moves its calls from a prefill to a decode pool."""
+    assert whole.held is not None
+    assert whole.broken is not None
+    held, broken = in_two_pools(whole.held), in_two_pools(whole.broken, wait=2.0)
+    sentence = f"At {broken.agents} agents P95 TTFT is 10.4 s against 10: {broken.why}."
+    return replace(whole, held=held, broken=broken, binding_pool="prefill", binding="ttft", limiter="prefill_compute", sentence=sentence)
 
 
 def answer(system: str = "GB300 NVL72", tier: int = 0) -> Answer:

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulator.capacity.build import Prepared, build_world, context_limit, load_profiles, prepare
+from simulator.capacity.build import Prepared, build_world, load_profiles, prepare
+from simulator.capacity.context import context_limit
 from simulator.capacity.scenario_file import load_scenario
 from simulator.engine.growth import most_blocks
 from simulator.engine.world import RESERVES, ROUTERS
@@ -50,22 +51,27 @@ def test_the_seed_orders_the_trajectories_and_draws_the_drafts() -> None:
 def test_scheduling_options_come_from_the_deployment() -> None:
     found = prepared()
     world, deployment = build_world(found, 2), found.deployment
-    assert world.sched.token_budget == deployment.token_budget
-    assert world.sched.accept_milli == round(1_000 * deployment.accepted_length)
-    assert world.sched.admit_reserve == RESERVES[deployment.admit_reserve]
+    ((pool,), (theirs,)) = world.fleet.pools, deployment.pools
+    assert pool.sched.token_budget == theirs.token_budget
+    assert pool.sched.accept_milli == round(1_000 * deployment.accepted_length)
+    assert pool.sched.admit_reserve == RESERVES[theirs.admit_reserve]
     assert world.fleet.router == ROUTERS[deployment.router]
-    assert (world.fleet.workers, world.fleet.blocks_per_rank) == (deployment.workers, deployment.blocks_per_rank)
+    assert (pool.workers, pool.blocks_per_rank) == (theirs.workers, theirs.blocks_per_rank)
+    assert found.pools == world.fleet.pools
+    assert world.threads is found.threads
 
 
 def test_without_drafts_a_step_gains_one_token() -> None:
     world = build_world(prepared(deployment__drafts=0), 1)
-    assert world.sched.accept_milli == 1_000
+    assert world.fleet.pools[0].sched.accept_milli == 1_000
     assert (world.calls.decode_steps == world.calls.output_tokens - 1).all()
 
 
 def test_every_call_fits_the_pool_and_what_is_cut_is_told() -> None:
     found = prepared(deployment__kv_pool_tokens=40_000)
-    assert most_blocks(build_world(found, 1)).max() <= found.deployment.blocks_per_rank
+    world = build_world(found, 1)
+    (pool,) = world.fleet.pools
+    assert most_blocks(world, pool).max() <= pool.blocks_per_rank
     assert found.cut_trajectories > 0
     assert any("does not fit the KV pool of a rank" in note for note in found.notes)
 
@@ -74,7 +80,8 @@ def test_the_tighter_of_pool_and_deployment_limits_the_context() -> None:
     roomy = load_profiles(load_scenario({"deployment": "hgx_h200_v4pro_20tps", "workload": {"kind": "fixed", "isl": 1, "osl": 1}}))[2]
     assert context_limit(roomy)[0] == roomy.max_context_tokens
     tight = prepared(deployment__kv_pool_tokens=40_000).deployment
-    assert context_limit(tight)[0] == tight.blocks_per_rank * tight.block_tokens - tight.lookahead
+    (pool,) = tight.pools
+    assert context_limit(tight)[0] == pool.blocks_per_rank * tight.block_tokens - pool.lookahead
 
 
 def test_a_pool_without_room_for_a_call_is_refused() -> None:
@@ -103,3 +110,38 @@ def test_the_tier_of_the_deployment_stands_in_for_an_slo() -> None:
 def test_no_reuse_is_possible_without_a_prefix_cache() -> None:
     assert prepared().cache_hit_possible > 0.9
     assert prepared(deployment__prefix_cache=False).cache_hit_possible == 0
+
+
+def fixed(isl: int, **changes: Any) -> Prepared:
+    """Equal calls on the published shape of prefill and decode pools."""
+    load = {"kind": "fixed", "isl": isl, "osl": 1_000, "concurrency": 4}
+    return prepare(load_scenario({"deployment": "gb300_nvl72_v4pro_20tps_pd", "workload": load}, changes), 1)
+
+
+def test_a_world_of_prefill_and_decode_pools() -> None:
+    found = fixed(8_000)
+    world = build_world(found, 4)
+    assert world.fleet.disaggregated
+    assert [pool.blocks_per_rank for pool in world.fleet.pools] == [pool.blocks_per_rank for pool in found.deployment.pools]
+    assert found.cache_hit_possible == 0  # nothing is shared between fixed calls
+    assert found.notes == ()
+
+
+def test_a_field_of_a_pool_changes_by_its_path_and_is_told() -> None:
+    found = fixed(8_000, **{"deployment.pools.decode.workers": 2, "deployment.kv_link_latency_s": 0.005})
+    assert [pool.workers for pool in found.deployment.pools] == [6, 2]
+    assert build_world(found, 1).fleet.link_latency_ps == 5 * PS_PER_S // 1_000
+    assert found.notes[0] == "deployment gb300_nvl72_v4pro_20tps_pd with pools.decode.workers = 2, kv_link_latency_s = 0.005"
+
+
+def test_calls_fit_the_tightest_pool_where_they_decode_and_their_prompts_where_they_prefill() -> None:
+    decode = {"deployment.pools.decode.kv_pool_tokens": 8 * 20_000}
+    limit, why = context_limit(fixed(8_000, **decode).deployment)
+    assert (limit, why) == (20_000 // 128 * 128 - 3, "the KV pool of a rank of pool decode (19,965 tokens)")
+    prefill = {"deployment.pools.prefill.kv_pool_tokens": 4 * 20_000}
+    assert fixed(19_900, **prefill).calls.prompt_tokens.tolist() == [19_900]  # its answer is not held where it is prefilled
+    with pytest.raises(UserError, match="max_context_tokens"):
+        fixed(20_000, **prefill)
+    nothing = {"deployment.pools.prefill.kv_pool_share": 0.001, "deployment.pools.prefill.memory_share": 0.82}
+    with pytest.raises(UserError, match=r"pools.prefill.blocks_per_rank; found \d+ blocks.*room for at least one call"):
+        fixed(8_000, **nothing)

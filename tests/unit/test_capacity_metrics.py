@@ -1,58 +1,12 @@
-"""The steady window by hand-made rows: which calls are requests, what each figure is, and how phases pool."""
+"""The steady window by hand-made rows: which calls are requests, what each figure is, how pools add up and how phases join."""
 
 import numpy as np
 import pytest
+from hand_made import END_S, MAX_S, WINDOW_S, output, pool, row, world
 
-from simulator.capacity.metrics import describe, goodput, measure, pool, thinned
+from simulator.capacity.metrics import describe, goodput, joined, measure, thinned
 from simulator.capacity.slo import SLO
-from simulator.engine.world import CALL_COLUMNS, SERIES_COLUMNS, TOTAL_COLUMNS, Fleet, Output, Sched, Stop, World
-from simulator.hardware.power import PowerLaw
-from simulator.hardware.step_law import StepLaw
-from simulator.units import PS_PER_S
-from simulator.workload.arrays import Calls, PrefixTree
-
-NONE = np.zeros(0, np.int64)
-WINDOW_S, END_S, MAX_S = 100, 200, 1_000
-
-
-def world(agents: int = 2, workers: int = 2, ranks: int = 4) -> World:
-    return World(
-        calls=Calls(*(NONE for _ in Calls._fields)),
-        tree=PrefixTree(*(NONE for _ in PrefixTree._fields)),
-        fleet=Fleet(workers, ranks, 1_000, 16, 0, 0, np.zeros(agents, np.int64), NONE),
-        sched=Sched(8_192, 64, 0, 1, 0, 0, 1, 1, 0, 1_000, 0),
-        law=StepLaw(0, NONE, 0, 0, 0, 0, 0),
-        power=PowerLaw(0, 0, 0, 0, 100_000, 1, NONE, 0, 0, 0, 0),
-        stop=Stop(WINDOW_S * PS_PER_S, 0, 0, 0, MAX_S * PS_PER_S, 0),
-    )
-
-
-def row(agent: int, send: float, first: float, last: float, prompt: int = 1_000, cached: int = 900, out: int = 11) -> list[int]:
-    values = dict.fromkeys(CALL_COLUMNS, 0) | {
-        "agent": agent,
-        "send_ps": round(send * PS_PER_S),
-        "first_ps": round(first * PS_PER_S),
-        "last_ps": round(last * PS_PER_S),
-        "prompt_tokens": prompt,
-        "cached_tokens": cached,
-        "output_tokens": out,
-    }
-    return [values[name] for name in CALL_COLUMNS]
-
-
-def output(*rows: list[int], end_s: float = END_S, **totals: int) -> Output:
-    counters = dict.fromkeys(TOTAL_COLUMNS, 0) | totals
-    series = np.zeros((int(end_s) + 1, len(SERIES_COLUMNS)), np.int64)
-    return Output(
-        calls=np.array(rows, np.int64).reshape(-1, len(CALL_COLUMNS)),
-        series=series,
-        bin_ps=PS_PER_S,
-        totals=np.array([counters[name] for name in TOTAL_COLUMNS], np.int64),
-        events=np.zeros((0, 8), np.int64),
-        end_ps=round(end_s * PS_PER_S),
-        plays_finished=3,
-        calls_issued=len(rows),
-    )
+from simulator.engine.world import FIRST_BY_DECODE, ROLE_DECODE, ROLE_PREFILL, SERIES_COLUMNS
 
 
 def test_requests_are_sent_in_the_window_and_rates_count_what_finished_in_it() -> None:
@@ -111,14 +65,16 @@ def test_a_phase_that_met_its_hard_end_is_not_complete() -> None:
     assert measure(world(), output(end_s=MAX_S)).complete
 
 
-def test_pooling_adds_windows_and_keeps_agents_apart() -> None:
-    one = measure(world(), output(row(1, 100, 101, 111), preemptions=2))
-    two = measure(world(), output(row(0, 100, 103, 113), preemptions=3))
-    both = pool([one, two])
+def test_joining_adds_windows_and_keeps_agents_apart() -> None:
+    one = measure(world(), output(row(1, 100, 101, 111), preemptions=2, peak_used_blocks=700))
+    two = measure(world(), output(row(0, 100, 103, 113), preemptions=3, peak_used_blocks=600))
+    both = joined([one, two])
     assert both.agent.tolist() == [1, 2]
     assert both.ttft_s.tolist() == [1.0, 3.0]
     assert both.window_s == 200
-    assert both.totals["preemptions"] == 5
+    assert both.preemptions == 5
+    assert both.pools[0].kv_peak_share == 0.7, "a peak is the largest, not a sum"
+    assert both.calls_in_flight == pytest.approx(2 / 200 * 12)
     assert both.energy_j == pytest.approx(one.energy_j + two.energy_j)
     assert both.accelerator_w == pytest.approx(one.accelerator_w)
 
@@ -130,7 +86,7 @@ def test_goodput_judges_each_agent_and_each_call() -> None:
     assert goodput(window, SLO.speed_and_ttft(16, 10)) == (pytest.approx(1), pytest.approx(11 / 100))
     assert goodput(window, SLO.speed_and_ttft(17, 10)) == (0, pytest.approx(11 / 100))
     assert goodput(window, SLO.speed_and_ttft(5, 20)) == (pytest.approx(2), pytest.approx(33 / 100))
-    assert goodput(pool([window, window]), SLO.speed_and_ttft(16, 10)) == (pytest.approx(1), pytest.approx(11 / 100))
+    assert goodput(joined([window, window]), SLO.speed_and_ttft(16, 10)) == (pytest.approx(1), pytest.approx(11 / 100))
 
 
 def test_percentiles_are_numpys_and_skip_missing_values() -> None:
@@ -151,12 +107,12 @@ def test_thinning_is_even_and_keeps_both_ends() -> None:
 def test_series_are_levels() -> None:
     out = output(end_s=2)
     columns = {name: i for i, name in enumerate(SERIES_COLUMNS)}
-    out.series[0, columns["busy_ns"]] = 10**9
-    out.series[0, columns["energy_uj"]] = 800 * 10**6
-    out.series[0, columns["decode_seq_ns"]] = 16 * 10**9
-    out.series[0, columns["used_block_ns"]] = 4_000 * 10**9
-    out.series[0, columns["cached_tokens"]] = 300
-    out.series[0, columns["prefill_tokens"]] = 100
+    out.series[0, 0, columns["busy_ns"]] = 10**9
+    out.series[0, 0, columns["energy_uj"]] = 800 * 10**6
+    out.series[0, 0, columns["decode_seq_ns"]] = 16 * 10**9
+    out.series[0, 0, columns["used_block_ns"]] = 4_000 * 10**9
+    out.series[0, 0, columns["cached_tokens"]] = 300
+    out.series[0, 0, columns["prefill_tokens"]] = 100
     series = measure(world(), out).series
     assert series.time_s.tolist() == [0.5, 1.5]
     assert series.decode_batch.tolist() == [2.0, 0.0]
@@ -164,3 +120,97 @@ def test_series_are_levels() -> None:
     assert series.cache_hit[0] == 0.75
     assert np.isnan(series.cache_hit[1])
     assert series.accelerator_w.tolist() == [100 + 50, 100]
+
+
+SECOND_NS = 10**9
+
+
+def two_pools() -> tuple[tuple[object, ...], dict[str, object]]:
+    """6 prefill GPUs (3 workers of 2 ranks) and 8 decode GPUs (one worker of 4 ranks of 2 GPUs) over 100 s."""
+    prefill = pool(ROLE_PREFILL, workers=3, ranks=2, blocks=100)
+    decode = pool(ROLE_DECODE, workers=1, ranks=4, gpus_per_rank=2, blocks=200)._replace(shared_port=1)
+    counters = (
+        {
+            "busy_ns": 150 * SECOND_NS, "energy_uj": 90_000 * 10**6, "prefill_ns": 1, "moving_ns": 30 * SECOND_NS,
+            "blocked_seats_ns": 60 * SECOND_NS,
+        },
+        {
+            "busy_ns": 80 * SECOND_NS, "energy_uj": 320_000 * 10**6, "context_ns": 3, "shared_ns": 1, "moving_ns": 40 * SECOND_NS,
+            "decode_seq_ns": 3_200 * SECOND_NS, "used_block_ns": 32_000 * SECOND_NS, "peak_used_blocks": 150,
+            "lockstep_wait_ns": 80 * SECOND_NS, "host_loading_ns": 100 * SECOND_NS, "preemptions": 4,
+        },
+    )  # fmt: skip
+    return (prefill, decode), {"pools": counters}
+
+
+def test_pools_are_measured_apart() -> None:
+    pools, counted = two_pools()
+    prefill, decode = measure(world(*pools), output(row(0, 100, 102, 104), **counted)).pools  # type: ignore[arg-type]
+    assert (prefill.role, prefill.workers, prefill.ranks, prefill.gpus) == ("prefill", 3, 6, 6)
+    assert (decode.role, decode.workers, decode.ranks, decode.gpus) == ("decode", 1, 4, 8)
+    assert (prefill.busy_share, decode.busy_share) == (0.5, 0.8)
+    assert prefill.energy_j == pytest.approx(90_000 + 6 * 50 * 100)
+    assert decode.accelerator_w == pytest.approx((320_000 + 8 * 20 * 100) / 800)
+    assert prefill.blocked_shares["seats"] == pytest.approx(60 / 600)
+    assert decode.step_shares == pytest.approx(
+        {"launch_floor": 0, "weights": 0.2, "kv_read": 0.6, "decode_compute": 0, "prefill_compute": 0, "idle": 0.2}
+    )
+    assert decode.decode_batch_per_rank == pytest.approx(3_200 / (80 * 4))
+    assert decode.kv_used_share == pytest.approx(32_000 / (80 * 4) / 200)
+    assert decode.kv_peak_share == 0.75
+    assert decode.lockstep_wait_share == pytest.approx(80 / (80 * 4))
+    assert prefill.link_share == pytest.approx(30 / (100 * 6)), "six ranks, six ports"
+    assert decode.link_share == pytest.approx(40 / 100), "one worker, one shared port"
+    assert decode.host_share == pytest.approx(100 / 400)
+
+
+def test_the_fleet_is_the_sum_of_its_pools() -> None:
+    pools, counted = two_pools()
+    window = measure(world(*pools), output(row(0, 100, 102, 104), **counted))  # type: ignore[arg-type]
+    prefill, decode = window.pools
+    assert window.gpus == 14
+    assert window.energy_j == pytest.approx(prefill.energy_j + decode.energy_j)
+    assert window.accelerator_w == pytest.approx((6 * prefill.accelerator_w + 8 * decode.accelerator_w) / 14)
+    assert window.busy_share == pytest.approx((6 * 0.5 + 8 * 0.8) / 14)
+    assert sum(window.step_shares.values()) == pytest.approx(1)
+    assert window.blocked_shares["seats"] == pytest.approx(60 / 1_000)
+    assert window.decode_batch_per_rank == decode.decode_batch_per_rank, "only ranks that decode have a decode batch"
+    assert window.preemptions == 4
+
+
+def test_series_of_the_fleet_add_up() -> None:
+    pools, counted = two_pools()
+    out = output(row(0, 100, 102, 104), **counted)  # type: ignore[arg-type]
+    column = {name: i for i, name in enumerate(SERIES_COLUMNS)}
+    second = SECOND_NS
+    out.series[:, 0, column["energy_uj"]] = [600 * 10**6, 2_000 * 10**6]
+    out.series[:, 0, column["busy_ns"]] = [3 * second, second // 2]
+    out.series[:, 0, column["decode_seq_ns"]] = [0, 40 * second]
+    out.series[:, 0, column["used_block_ns"]] = [300 * second, 400 * second]
+    out.series[:, 0, column["waiting_ns"]] = [5 * second, 2 * second]
+    out.series[:, 0, column["prefill_tokens"]] = [100, 1]
+    out.series[:, 0, column["cached_tokens"]] = [300, 999]
+    window = measure(world(*pools), out)
+    prefill, decode = (p.series for p in window.pools)
+    assert (prefill.accelerator_w[0], decode.accelerator_w[0]) == (100, 250 + 50)
+    assert window.series.accelerator_w[0] == pytest.approx((6 * 100 + 8 * 300) / 14)
+    assert (decode.decode_batch[0], window.series.decode_batch[0]) == (10, 10)
+    assert window.series.waiting_calls[0] == 7
+    assert window.series.kv_used_share[0] == pytest.approx(700 / (600 + 800))
+    assert window.series.cache_hit[0] == 0.75, "prompts are counted where they are prefilled"
+
+
+def test_calls_in_flight_are_rate_times_time() -> None:
+    """Two calls of 100 s and 10 s finish in 100 s; a third was over before."""
+    window = measure(world(), output(row(0, 10, 20, 90), row(0, 50, 60, 150), row(1, 120, 125, 130)))
+    assert window.calls_in_flight == pytest.approx(2 / 100 * 55)
+
+
+def test_a_call_that_moves_keeps_its_stages() -> None:
+    pools, counted = two_pools()
+    call = row(0, 100, 112, 122, admit=103, prefilled=105, claim=106, moved=108, landed=111)
+    window = measure(world(*pools, first_token=FIRST_BY_DECODE), output(call, **counted))  # type: ignore[arg-type]
+    named = dict(zip(window.stages, window.stage_s[0].tolist(), strict=True))
+    assert named == {
+        "prefill_queue": 3, "prefill": 2, "decode_slot": 1, "link_queue": 2, "transfer": 3, "first_decode": 1, "decode": 10,
+    }  # fmt: skip

@@ -4,18 +4,22 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from simulator.capacity.answers_json import answer_json, comparison_json, rounded, summary_json
+from simulator.capacity.build import build_world, prepare
 from simulator.capacity.comparison import best_sprints, compare, ratios, tier_name
 from simulator.capacity.hold import BASES, answer, capacity
-from simulator.capacity.point import play, run
+from simulator.capacity.point import play, play_window, run
 from simulator.capacity.results import Answer, Sprint
 from simulator.capacity.scenario import Scenario
 from simulator.capacity.scenario_file import load_scenario
 from simulator.capacity.seed_search import search_seed
-from simulator.engine.world import Output
+from simulator.capacity.stages import before_first, stage_names, stage_ps
+from simulator.engine.world import CALL_COLUMNS, Output
 from simulator.errors import UserError
+from simulator.units import PS_PER_S
 
 SHORT = {"ramp_s": 10, "warmup_s": 10, "min_window_s": 120, "min_trajectories": 0, "min_agent_trajectories": 0}
 ASKED: dict[str, Any] = {
@@ -150,6 +154,75 @@ def test_comparison_of_one_system_with_itself() -> None:
     assert sprint.peak_output_tok_s > sprint.single_speed_tok_s
     assert sprint.peak_concurrency > 1
     assert list(comparison_json(comparison)) == ["answers", "sprints", "ratios"]
+
+
+MOVED: dict[str, Any] = {
+    **ASKED,
+    "name": "moved",
+    "deployment": {"extends": "gb300_nvl72_v4pro_60tps_pd", "name": "moved"},
+    "slo": {"speed_tok_s": 60, "ttft_s": 5},
+    "seeds": 1,
+}
+
+
+@pytest.mark.parametrize("engine", ["trtllm", "sglang", "vllm"])
+def test_pools_and_stages_of_calls_that_move(engine: str) -> None:
+    """Three orders of seat, prefill, link and first token; the counters of the pools and the stages of the calls tell the same story."""
+    scenario = load_scenario(MOVED, {"deployment.engine": engine, "agents": 200, "phase.min_window_s": 480})
+    window = play_window(prepare(scenario, 1), 200)
+    column = dict(zip(CALL_COLUMNS, play(scenario).calls.T, strict=True))
+    fleet = build_world(prepare(scenario, 1), 200).fleet
+    assert stage_ps(fleet, column).sum(axis=1).tolist() == (column["last_ps"] - column["send_ps"]).tolist()
+    assert window.stages == stage_names(fleet)
+    assert before_first(window.stage_s, window.ttft_s).sum(axis=1) == pytest.approx(window.ttft_s)
+    prefill, decode = window.pools
+    # Levels between 20 s and 80 s: nearly every call that decoded then is over at 500 s, so that its row tells of it.
+    landed = column["last_ps"] - stage_ps(fleet, column)[:, [name in ("first_decode", "decode") for name in window.stages]].sum(axis=1)
+    told = (np.minimum(column["last_ps"], 80 * PS_PER_S) - np.maximum(landed, 20 * PS_PER_S)).clip(0).sum() / (60 * PS_PER_S)
+    shown = decode.series.decode_batch[(decode.series.time_s > 20) & (decode.series.time_s < 80)].mean() * decode.ranks
+    assert shown == pytest.approx(told, rel=0.03), "levels of the pool and stages of the calls"
+    assert (prefill.totals["decode_seq_ns"], prefill.decode_batch_per_rank) == (0, 0)
+    for pool in window.pools:
+        shares = (pool.busy_share, pool.kv_used_share, pool.kv_peak_share, pool.lockstep_wait_share, pool.link_share)
+        assert all(0 <= share <= 1 for share in shares)
+        assert pool.link_share > 0
+    summary = run(scenario)
+    assert [pool.name for pool in summary.pools] == ["prefill", "decode"]
+    assert summary.energy_j == pytest.approx(sum(p.watts_per_gpu * p.gpus for p in summary.pools) * summary.window_s)
+    assert sum(s["mean"] for s in summary.stages_s.values()) == pytest.approx(float(window.stage_s.sum(axis=1).mean()))
+    assert summary.why.startswith(f"the {summary.binding_pool} pool binds by its ")
+    assert summary.engine.startswith(f"imitates {engine}@")
+
+
+def test_too_few_decode_slots_bind_in_the_decode_pool() -> None:
+    """With the first token from the prefill side the wait for a slot is lost output speed; after or before the prefill it is lost TTFT."""
+    few = {"deployment.pools.decode.max_seqs": 2, "agents": 120}
+    for engine, clause, stage in (("trtllm", "speed", "decode_slot"), ("vllm", "ttft", "decode_slot"), ("sglang", "ttft", "decode_seat")):
+        summary = run(load_scenario(MOVED, {**few, "deployment.engine": engine}))
+        assert not summary.held
+        assert (summary.binding, summary.binding_pool, summary.limiter) == (clause, "decode", "batch_slots")
+        spent = summary.speed_stages_s if clause == "speed" else summary.ttft_stages_s
+        assert max(spent["tail"], key=lambda s: spent["tail"][s]) == stage
+
+
+def test_too_little_prefill_binds_in_the_prefill_pool() -> None:
+    summary = run(load_scenario(MOVED, {"deployment.pools.prefill.workers": 1, "agents": 600}))
+    assert (summary.held, summary.binding, summary.binding_pool) == (False, "ttft", "prefill")
+    assert summary.pools[0].utilisation > 0.95
+
+
+def test_json_of_pools(found: Answer) -> None:
+    document = answer_json(found)
+    assert found.held is not None
+    assert document["binding_pool"] == "mixed"
+    assert [pool["name"] for pool in document["pools"]] == ["mixed"]
+    assert list(document["stages_s"]) == ["prefill_queue", "prefill", "decode"]
+    assert list(document["stages_s"]["prefill"]) == ["p50", "p95", "mean"]
+    assert document["calls_in_flight"] == pytest.approx(found.held.calls_in_flight, rel=1e-5)
+    assert 0 < document["calls_in_flight"] < found.agents_held
+    assert "series" not in document["pools"][0]
+    assert document["engine"].startswith("imitates vllm@")
+    json.dumps(document, allow_nan=False)
 
 
 def test_each_sprint_takes_the_best_deployment() -> None:

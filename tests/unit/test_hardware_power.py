@@ -8,9 +8,9 @@ from simulator.hardware.power import PowerLaw, power_law, watts_per_gpu
 MODEL = load_model("deepseek_v4_pro")
 
 
-def law_of(name: str) -> PowerLaw:
+def law_of(name: str, pool: int = 0) -> PowerLaw:
     deployment = load_deployment(name)
-    return power_law(load_system(deployment.system), MODEL, deployment)
+    return power_law(load_system(deployment.system), MODEL, deployment, deployment.pools[pool])
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,9 @@ def law_of(name: str) -> PowerLaw:
         ("gb300_nvl72_v4pro_20tps", 560, 392, 2100, 1400, 230),
         ("hgx_h200_v4pro_20tps", 420, 245, 840, 700, 115),
         ("hgx_b200_v4pro_20tps", 600, 600, 1750, 1000, 140),
+        ("hgx_b300_v4pro_20tps", 660, 660, 1925, 1100, 140),
+        ("gb200_nvl72_v4pro_20tps_pd", 540, 360, 1800, 1200, 150),
+        ("mi355x_v4pro_20tps", 840, 840, 2450, 1400, 200),
     ],
 )
 def test_terms_are_shares_of_the_tdp(name, floor_w, hbm_w, flop_w, cap_w, idle_w):
@@ -58,9 +61,20 @@ def test_streaming_time_at_peak_is_below_the_step_time():
         ("gb300_nvl72", 1000.0, 1400.0, 142_000 / 72, (1000 + 29_000 / 72) * 1.10),
         ("hgx_h200", 500.0, 700.0, 1275.0, (500 + 350) * 1.28),
         ("hgx_b200", 800.0, 1000.0, 1787.5, (800 + 500) * 1.28),
+        ("hgx_b300", 800.0, 1100.0, 1812.5, (800 + 500) * 1.28),
+        ("gb200_nvl72", 900.0, 1200.0, 132_000 / 72, (900 + 29_000 / 72) * 1.10),
+        ("mi355x", 1000.0, 1400.0, 2150.0, (1000 + 500) * 1.10),
     ],
 )
 def test_four_bases(name, accelerator_w, tdp, nameplate, facility):
     watts = watts_per_gpu(load_system(name), accelerator_w)
     assert list(watts) == ["accelerator", "tdp", "nameplate", "facility"]
     assert list(watts.values()) == pytest.approx([accelerator_w, tdp, nameplate, facility])
+
+
+def test_pools_of_a_width_have_powers_of_their_own():
+    """Each GPU of a DEP4 prefill worker streams a quarter of the experts, of a DEP8 decode worker an eighth, and three draft passes."""
+    prefill, decode = law_of("gb300_nvl72_v4pro_20tps_pd", 0), law_of("gb300_nvl72_v4pro_20tps_pd", 1)
+    assert prefill.shared_hbm_ps[-1] / 1e12 == pytest.approx(238e9 / 8e12, rel=0.01)
+    assert decode.shared_hbm_ps[-1] / 1e12 == pytest.approx(17.7e-3, rel=0.01)
+    assert prefill.token_flop_ps == decode.token_flop_ps

@@ -7,7 +7,7 @@ import pytest
 
 from simulator.catalog import find_data, names
 from simulator.errors import Mistake, UserError
-from simulator.hardware.load import accept_pmf, load_deployment, load_model, load_system
+from simulator.hardware.load import accept_pmf, load_deployment, load_engine, load_model, load_system
 from simulator.hardware.quality import QUALITIES, worst_quality
 
 SYSTEM = find_data("systems", "hgx_h200").read_text()
@@ -29,7 +29,7 @@ def mistakes_of(path: Path) -> tuple[Mistake, ...]:
 
 
 def test_everything_shipped_loads_and_names_itself():
-    for kind, load in (("systems", load_system), ("models", load_model), ("deployments", load_deployment)):
+    for kind, load in (("systems", load_system), ("models", load_model), ("engines", load_engine), ("deployments", load_deployment)):
         assert names(kind)
         for name in names(kind):
             loaded = load(name)
@@ -165,14 +165,15 @@ def test_tiers_differ_in_scheduling_only():
         slow, fast = (load_deployment(f"{system}_v4pro_{tier}tps") for tier in (20, 60))
         changed = {key for key in slow.fields if slow.fields[key].value != fast.fields[key].value}
         assert changed <= scheduling
-        assert (slow.blocks_per_rank, slow.law) == (fast.blocks_per_rank, fast.law)
+        (one,), (other,) = slow.pools, fast.pools
+        assert (one.blocks_per_rank, one.law) == (other.blocks_per_rank, other.law)
 
 
 def test_overrides_bare_and_whole():
     changed = load_deployment(
         "hgx_h200_v4pro_20tps", {"max_seqs": 7, "drafts": {"value": 1, "unit": "tokens", "source": "a", "quality": "measured"}}
     )
-    assert (changed.max_seqs, changed.fields["max_seqs"].quality) == (7, "assumed")
+    assert (changed.pools[0].max_seqs, changed.fields["max_seqs"].quality) == (7, "assumed")
     assert changed.accept_pmf == pytest.approx((0.21, 0.79))
     with pytest.raises(UserError, match=r"overrides: max_seq; .*did you mean 'max_seqs'"):
         load_deployment("hgx_h200_v4pro_20tps", {"max_seq": 7})
@@ -182,7 +183,7 @@ def test_overrides_bare_and_whole():
 
 def test_an_inline_mapping_may_extend_with_bare_values():
     inline = load_deployment({"extends": "hgx_h200_v4pro_20tps", "name": "mine", "max_seqs": 8})
-    assert (inline.name, inline.max_seqs, inline.gpus) == ("mine", 8, 8)
+    assert (inline.name, inline.pools[0].max_seqs, inline.gpus) == ("mine", 8, 8)
 
 
 @pytest.mark.parametrize(
@@ -208,14 +209,16 @@ def test_layouts_that_contradict_themselves(overrides, field, allowed):
 
 def test_kv_pools():
     rack = load_deployment("gb300_nvl72_v4pro_20tps")
-    assert (rack.gpus, rack.pool, rack.fixed_blocks) == (72, "computed", 32)  # 22 MB in blocks of 128 x 5,511 bytes
+    (pool,) = rack.pools
+    assert (rack.gpus, pool.pool_kind, pool.fixed_blocks) == (72, "computed", 32)  # 22 MB in blocks of 128 x 5,511 bytes
     free = 298.01e9 * 0.90 - 133.4e9 - 4.17e9
-    assert rack.blocks_per_rank * rack.block_tokens * 5511.4 == pytest.approx(free * 0.41, rel=0.002)
+    assert pool.blocks_per_rank * rack.block_tokens * 5511.4 == pytest.approx(free * 0.41, rel=0.002)
     node = load_deployment("hgx_h200_v4pro_20tps")
-    assert (node.pool, node.fixed_blocks, node.blocks_per_rank * node.block_tokens) == ("measured", 0, 15 * (8192 + 1024))
+    (pool,) = node.pools
+    assert (pool.pool_kind, pool.fixed_blocks, pool.blocks_per_rank * node.block_tokens) == ("measured", 0, 15 * (8192 + 1024))
     assert "138,240 tokens per rank are used, as the profile gives it; memory arithmetic gives 3,8" in node.notes[-1]
     b200 = load_deployment("hgx_b200_v4pro_20tps")
-    assert b200.blocks_per_rank == 21_965_416 // 8 // 64
+    assert b200.pools[0].blocks_per_rank == 21_965_416 // 8 // 64
 
 
 def test_accepted_lengths():

@@ -7,7 +7,7 @@ from statistics import median
 import numpy as np
 import pytest
 
-from simulator.hardware.deployment import Deployment
+from simulator.hardware.deployment import Deployment, WorkerPool
 from simulator.hardware.load import load_deployment, load_model, load_system
 from simulator.hardware.memory import expert_coverage, kv_read_line, weight_bytes
 from simulator.hardware.step_law import StepLaw, step_law
@@ -21,6 +21,7 @@ BARE = {"drafts": 0, "host_s": 0.0, "token_budget": 16_384, "max_seqs": 512}
 MEASURED_ON = {
     "gb300": ("gb300_nvl72_v4pro_20tps", {"workers": 18, "gpus_per_worker": 4, "ranks": 4, "ep": 4}),
     "b200_sxm": ("hgx_b200_v4pro_20tps", {}),
+    "b300_sxm": ("hgx_b300_v4pro_20tps", {}),
 }
 # Median and largest absolute relative error that the profiles state; a better fit must lower them here and there.
 BOUNDS = {
@@ -28,12 +29,15 @@ BOUNDS = {
     ("gb300", "ctx"): (0.028, 0.136),
     ("b200_sxm", "gen"): (0.043, 0.104),
     ("b200_sxm", "ctx"): (0.032, 0.110),
+    ("b300_sxm", "gen"): (0.043, 0.103),
+    ("b300_sxm", "ctx"): (0.035, 0.110),
 }
 
 
-def law_of(name: str, overrides: dict | None = None) -> tuple[StepLaw, Deployment]:
+def law_of(name: str, overrides: dict | None = None, pool: str = "mixed") -> tuple[StepLaw, Deployment, WorkerPool]:
     deployment = load_deployment(name, overrides)
-    return step_law(load_system(deployment.system), MODEL, deployment), deployment
+    found = next(each for each in deployment.pools if each.name == pool)
+    return step_law(load_system(deployment.system), MODEL, deployment, found), deployment, found
 
 
 def step_ms(law: StepLaw, ranks: int, *, batch: int = 0, context: int = 0, chunk: int = 0, prefix: int = 0, drafts: int = 0) -> float:
@@ -56,14 +60,14 @@ def grid_rows(system: str, phase: str) -> list[dict[str, str]]:
 @pytest.mark.parametrize("system", MEASURED_ON)
 def test_the_law_meets_the_grid_within_the_stated_error(system, phase):
     name, layout = MEASURED_ON[system]
-    law, deployment = law_of(name, BARE | layout)
+    law, _, pool = law_of(name, BARE | layout)
     errors = []
     for row in grid_rows(system, phase):
         length = int(row["L"])
         if phase == "gen":
-            predicted = step_ms(law, deployment.ranks, batch=int(row["B"]), context=length)
+            predicted = step_ms(law, pool.ranks, batch=int(row["B"]), context=length)
         else:
-            predicted = step_ms(law, deployment.ranks, chunk=length, prefix=int(float(row["pre"])))
+            predicted = step_ms(law, pool.ranks, chunk=length, prefix=int(float(row["pre"])))
         errors.append(abs(predicted / float(row["ms"]) - 1))
     assert len(errors) == {"gen": 40, "ctx": 18}[phase]
     middle, largest = BOUNDS[system, phase]
@@ -75,15 +79,15 @@ def test_the_law_meets_the_grid_within_the_stated_error(system, phase):
 def test_the_coefficients_are_those_of_the_fit(system):
     """Fits floor, KV read, decode token, prefill token and pair again: relative least squares, all positive without being forced."""
     name, layout = MEASURED_ON[system]
-    deployment = load_deployment(name, BARE | layout)
+    _, deployment, pool = law_of(name, BARE | layout)
     bandwidth, weights = load_system(deployment.system).hbm_bytes_per_s, weight_bytes(MODEL)
     fixed, slope = kv_read_line(MODEL, "packed_fp8", "fp8")
     columns, target = [], []
     for row in grid_rows(system, "gen") + grid_rows(system, "ctx"):
         batch, length, seconds = int(row["B"]), int(row["L"]), float(row["ms"]) / 1e3
         decode = row["ph"] == "gen"
-        queries = deployment.ranks * (batch if decode else length)
-        experts = weights.experts * expert_coverage(MODEL, queries, deployment.law.routing_skew) / deployment.ep
+        queries = pool.ranks * (batch if decode else length)
+        experts = weights.experts * expert_coverage(MODEL, queries, pool.law.routing_skew) / pool.ep
         rest = seconds - (experts + weights.dense + weights.head) / bandwidth
         read = batch * (fixed + slope * length) / bandwidth
         pairs = 0.0 if decode else length * (float(row["pre"] or 0) + length / 2)
@@ -93,7 +97,7 @@ def test_the_coefficients_are_those_of_the_fit(system):
     matrix = np.array(columns)
     scale = matrix.max(axis=0)
     fitted = np.linalg.lstsq(matrix / scale, np.array(target), rcond=None)[0] / scale
-    law = deployment.law
+    law = pool.law
     stated = [law.floor_s, 1 / law.kv_efficiency, law.decode_token_s, law.prefill_token_s, law.prefill_pair_s]
     assert fitted.min() > 0
     assert stated == pytest.approx(fitted, rel=0.005)
@@ -103,21 +107,22 @@ def test_the_coefficients_are_those_of_the_fit(system):
 DECODE_32K = {
     "gb300": {1: 14.3, 4: 21.7, 16: 30.3, 64: 42.1, 128: 48.6, 256: 64.2, 512: 75.8},
     "b200_sxm": {1: 16.1, 4: 21.4, 16: 26.6, 64: 36.4, 128: 42.9, 256: 56.5, 512: 76.7},
+    "b300_sxm": {1: 15.8, 4: 20.8, 16: 26.6, 64: 35.4, 128: 44.1, 256: 56.1, 512: 77.6},
 }
 
 
 @pytest.mark.parametrize("system", MEASURED_ON)
 def test_decode_rows_typed_in(system):
     name, layout = MEASURED_ON[system]
-    law, deployment = law_of(name, BARE | layout)
-    errors = [abs(step_ms(law, deployment.ranks, batch=b, context=32_768) / ms - 1) for b, ms in DECODE_32K[system].items()]
+    law, _, pool = law_of(name, BARE | layout)
+    errors = [abs(step_ms(law, pool.ranks, batch=b, context=32_768) / ms - 1) for b, ms in DECODE_32K[system].items()]
     assert median(errors) <= 0.08
     assert max(errors) <= 0.12
 
 
 def test_h200_decode_rows_typed_in():
     """TP8 at 8K context, sequences of the group: two coefficients fitted, two set by hand; the row at 16 is missed by 21 %."""
-    law, _ = law_of("hgx_h200_v4pro_20tps", BARE | {"max_seqs": 128})
+    law = law_of("hgx_h200_v4pro_20tps", BARE | {"max_seqs": 128})[0]
     rows = {1: 12.3, 4: 13.9, 16: 27.7, 64: 41.3, 128: 53.2}
     errors = {b: step_ms(law, 1, batch=b, context=8_192) / ms - 1 for b, ms in rows.items()}
     assert median(map(abs, errors.values())) <= 0.045
@@ -126,7 +131,7 @@ def test_h200_decode_rows_typed_in():
 
 
 def test_h200_prefill_lies_in_the_published_range():
-    law, _ = law_of("hgx_h200_v4pro_20tps", BARE)
+    law = law_of("hgx_h200_v4pro_20tps", BARE)[0]
     assert 500 <= step_ms(law, 1, chunk=8_192) <= 570
 
 
@@ -135,7 +140,7 @@ def test_h200_against_two_served_rows():
 
     Random text accepts fewer or more drafts than ours, so this holds only the order of magnitude.
     """
-    law, deployment = law_of("hgx_h200_v4pro_20tps")
+    law, deployment, _ = law_of("hgx_h200_v4pro_20tps")
     alone = step_ms(law, 1, batch=1, context=8_704, drafts=3) / deployment.accepted_length
     stalls = 15 * 2 * step_ms(law, 1, chunk=4_096) / 1_024
     many = step_ms(law, 1, batch=16, context=8_704, drafts=3) / deployment.accepted_length + stalls
@@ -145,8 +150,8 @@ def test_h200_against_two_served_rows():
 
 
 def test_drafting_costs_one_layer_in_61_per_draft_and_its_weights():
-    plain, _ = law_of("gb300_nvl72_v4pro_60tps", {"drafts": 0, "host_s": 0.0})
-    drafting, deployment = law_of("gb300_nvl72_v4pro_60tps", {"host_s": 0.0})
+    plain = law_of("gb300_nvl72_v4pro_60tps", {"drafts": 0, "host_s": 0.0})[0]
+    drafting, deployment, _ = law_of("gb300_nvl72_v4pro_60tps", {"host_s": 0.0})
     assert drafting.floor_ps == pytest.approx(plain.floor_ps * (1 + 3 / 61), rel=1e-6)
     extra = (drafting.shared_ps[500] - plain.shared_ps[500]) / 1e9
     assert 1.0 < extra < 2.0  # three passes over a layer of 1.7 GB experts per GPU, 0.5 GB of the rest and a 1.9 GB head at 8 TB/s
@@ -157,20 +162,55 @@ def test_drafting_costs_one_layer_in_61_per_draft_and_its_weights():
 
 def test_the_table_never_falls_and_covers_every_step():
     for name in ("gb300_nvl72_v4pro_20tps", "hgx_h200_v4pro_20tps", "hgx_b200_v4pro_20tps"):
-        law, deployment = law_of(name)
+        law, _, pool = law_of(name)
         assert np.all(np.diff(law.shared_ps) >= 0)
-        assert len(law.shared_ps) == min(65_536, deployment.ranks * (deployment.token_budget + deployment.max_seqs * 4) + 1)
+        assert len(law.shared_ps) == min(65_536, pool.ranks * (pool.token_budget + pool.max_seqs * 4) + 1)
         assert law.shared_ps.dtype == np.int64
         assert law.shared_ps[-1] == pytest.approx(law.shared_ps[len(law.shared_ps) // 2], rel=0.01)
 
 
 def test_tensor_parallelism_spreads_the_dense_weights():
     """An empty-handed rank streams 1/8 of the non-expert weights under TP8, all of them under attention-DP."""
-    tensor, data = load_deployment("hgx_h200_v4pro_20tps", {"drafts": 0}), load_deployment("hgx_b200_v4pro_20tps", {"drafts": 0})
     weights = weight_bytes(MODEL)
-    for deployment, spread in ((tensor, 8), (data, 1)):
+    for name, spread in (("hgx_h200_v4pro_20tps", 8), ("hgx_b200_v4pro_20tps", 1)):
+        law, deployment, pool = law_of(name, {"drafts": 0})
         system = load_system(deployment.system)
-        law = step_law(system, MODEL, deployment)
-        experts = weights.experts * expert_coverage(MODEL, 1, deployment.law.routing_skew) / 8
-        seconds = (experts + (weights.dense + weights.head) / spread) / (deployment.law.hbm_efficiency * system.hbm_bytes_per_s)
+        experts = weights.experts * expert_coverage(MODEL, 1, pool.law.routing_skew) / 8
+        seconds = (experts + (weights.dense + weights.head) / spread) / (pool.law.hbm_efficiency * system.hbm_bytes_per_s)
         assert law.shared_ps[1] == pytest.approx(seconds * 1e12, rel=1e-9)
+
+
+def test_a_prefill_pool_passes_the_draft_layer_once_and_drafts_nothing():
+    """DEP4 of the published GB300 shape is the layout that was measured, so without the draft layer its law is the fitted one."""
+    with_drafts, _, pool = law_of("gb300_nvl72_v4pro_20tps_pd", {"host_s": 0.0}, "prefill")
+    without = law_of("gb300_nvl72_v4pro_20tps_pd", {"host_s": 0.0, "drafts": 0}, "prefill")[0]
+    weights = weight_bytes(MODEL)
+    assert with_drafts.floor_ps == pytest.approx(without.floor_ps * (1 + 1 / 61), rel=1e-6)
+    assert with_drafts.prefill_token_ps == pytest.approx(without.prefill_token_ps * (1 + 1 / 61), rel=1e-6)
+    once = (weights.draft_experts / 4 + weights.draft_dense + weights.head) / 8e12
+    assert (with_drafts.shared_ps[-1] - without.shared_ps[-1]) / 1e12 == pytest.approx(once, rel=1e-6)
+    assert with_drafts.ctx_fp == without.ctx_fp
+    assert len(with_drafts.shared_ps) == min(65_536, pool.ranks * (pool.token_budget + pool.max_seqs) + 1)
+    fitted = law_of("gb300_nvl72_v4pro_20tps", BARE | MEASURED_ON["gb300"][1])[0]
+    assert step_ms(without, 4, chunk=8_192) == pytest.approx(step_ms(fitted, 4, chunk=8_192), rel=1e-9)
+
+
+# vLLM on GB200, 8K/1K without drafts: GPUs in all, tokens/s per GPU (input and output), ms per output token.
+GB200_SERVED = ((32, 8_933, 66.3), (24, 8_153, 54.3), (16, 6_036, 46.4), (16, 5_336, 47.4), (16, 3_148, 41.2))
+
+
+def test_gb200_against_served_rows():
+    """The calls decoding follow from Little's law: output tokens/s (1,024 of 9,216) times the time per token, over 8 decode ranks."""
+    law, _, pool = law_of("gb200_nvl72_v4pro_20tps_pd", pool="decode")
+    for gpus, tokens_per_s, ms in GB200_SERVED:
+        batch = round(gpus * tokens_per_s * 1_024 / 9_216 * ms / 1e3 / pool.ranks)
+        assert step_ms(law, pool.ranks, batch=batch, context=8_704) == pytest.approx(ms, rel=0.065)
+
+
+@pytest.mark.parametrize(("name", "fp8"), [("gb200_nvl72_v4pro_20tps_pd", 5_000), ("mi355x_v4pro_20tps", 5_033)])
+def test_laws_without_a_measurement_are_those_of_b200_scaled_by_peak_flops(name, fp8):
+    b200, scaled = load_deployment("hgx_b200_v4pro_20tps").pools[0].law, load_deployment(name).pools[0].law
+    for key in ("decode_token_s", "prefill_token_s", "prefill_pair_s"):
+        assert getattr(scaled, key) == pytest.approx(getattr(b200, key) * 4_500 / fp8, rel=0.001)
+    for key in ("floor_s", "routing_skew", "hbm_efficiency", "kv_efficiency"):
+        assert getattr(scaled, key) == getattr(b200, key)

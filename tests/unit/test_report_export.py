@@ -70,10 +70,12 @@ def test_series_rows_follow_the_bins() -> None:
 def test_calls_in_seconds() -> None:
     two = {name: [7, 8] for name in CALL_COLUMNS}
     two |= {"send_ps": [10**12, 0], "admit_ps": [15 * 10**11, 0], "first_ps": [2 * 10**12, 5 * 10**11], "last_ps": [6 * 10**12, 5 * 10**11]}
-    two |= {"output_tokens": [9, 1]}
+    two |= {"output_tokens": [9, 1], "claim_ps": [-1, 0]}
     none = np.zeros((0, 0), dtype=np.int64)
     frame = calls_frame(Output(np.array(list(two.values())).T, none, 1, none, none, 0, 0, 0))
     assert list(frame) == [*(name.replace("_ps", "_s") for name in CALL_COLUMNS), "ttft_s", "queue_s", "output_speed_tok_s"]
     assert frame.iloc[0][["send_s", "admit_s", "ttft_s", "queue_s", "output_speed_tok_s", "agent"]].tolist() == [1, 1.5, 1, 0.5, 2, 7]
     assert np.isnan(frame.output_speed_tok_s[1])
+    assert np.isnan(frame.claim_s[0]), "what never happened has no time"
+    assert frame.claim_s[1] == 0
     assert csv_text(frame).splitlines()[2].endswith(",1,8,0.5,0.0,")

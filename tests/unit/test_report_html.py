@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from fake_answers import answer, comparison
 
-from simulator.report.canvas import BLOCKED, SYSTEMS, TERMS, VARIABLES
+from simulator.report.canvas import BLOCKED, STAGES, SYSTEMS, TERMS, VARIABLES
 from simulator.report.grounds import Footing, footing, written
 from simulator.report.html import DARK, Provenance, render, render_run
 
@@ -136,7 +136,7 @@ def test_run_page() -> None:
 
 def test_dark_mode_sets_every_colour_of_the_figures() -> None:
     assert set(DARK) == set(VARIABLES.values())
-    assert len(VARIABLES) == len(SYSTEMS) + len(TERMS) + len(BLOCKED) + 5
+    assert len(VARIABLES) == len(SYSTEMS) + len(TERMS) + len(BLOCKED) + len(STAGES) + 5
 
 
 @pytest.mark.parametrize(

@@ -10,24 +10,10 @@ from hypothesis import strategies as st
 from simulator.errors import UserError
 from simulator.workload import Call, Compiled, Trajectory, TrajectorySet, compile_calls, fixed_set
 from simulator.workload.arrays import SCOPE_ALL, SCOPE_PLAY, SCOPE_TRAJECTORY
+from simulator.workload.trajectory import recorded_order
+from tests.unit.drawn_trajectories import trajectory_sets
 
 Token = tuple[object, ...]
-
-
-@st.composite
-def trajectory_sets(draw: st.DrawFn) -> TrajectorySet:
-    """Chains and branches of a few short calls, some shorter than the shared prefix."""
-    trajectories = []
-    for number in range(draw(st.integers(1, 3))):
-        calls: list[Call] = []
-        for index in range(draw(st.integers(1, 6))):
-            extends = draw(st.integers(0, index - 1)) if index and draw(st.booleans()) else None
-            whole = calls[index - 1 if extends is None else extends].prompt_tokens if index else 0
-            kept = draw(st.one_of(st.just(whole), st.integers(0, whole)))
-            new = draw(st.integers(0 if kept else 1, 30))
-            calls.append(Call(kept, new, draw(st.integers(1, 20)), draw(st.sampled_from([0.0, 0.25])), extends))
-        trajectories.append(Trajectory(f"t{number}", tuple(calls)))
-    return TrajectorySet("drawn", "recorded", draw(st.sampled_from([0, 0, 3, 9, 20])), tuple(trajectories))
 
 
 class Oracle:
@@ -37,20 +23,28 @@ class Oracle:
         self.shared = drawn.shared_prefix_tokens
         self.prompts: list[list[Token]] = []
         self.answers: list[list[Token]] = []
-        self.first: list[int] = []
+        self.base: list[int] = []  # by call: the one it extends, or -1
+        self.earlier: list[list[int]] = []  # by call: those of its trajectory that come before it in recorded order
         for trajectory in drawn.trajectories:
-            offset = len(self.prompts)
-            for index, call in enumerate(trajectory.calls):
-                self.first.append(offset)
+            offset, count = len(self.prompts), len(trajectory.calls)
+            for column in (self.prompts, self.answers, self.earlier):
+                column += [[] for _ in range(count)]  # type: ignore[arg-type]
+            for index in range(count):
+                base = trajectory.base(index)
+                self.base.append(offset + base if base >= 0 else -1)
+            order = recorded_order(count, trajectory.sub_agents)
+            for place, index in enumerate(order):
+                call = trajectory.calls[index]
+                self.earlier[offset + index] = [offset + before for before in order[:place]]
                 system: list[Token] = [("system", trajectory.id if marker == "front" else "", i) for i in range(self.shared)]
-                base = offset + trajectory.base(index)
-                prompt = self.prompts[base][: call.kept_tokens] if index else []
-                if index and generated and call.kept_tokens == len(self.prompts[base]) >= self.shared:
+                base = self.base[offset + index]
+                prompt = self.prompts[base][: call.kept_tokens] if base >= 0 else []
+                if base >= 0 and generated and call.kept_tokens == len(self.prompts[base]) >= self.shared:
                     prompt = prompt + self.answers[base][: call.new_tokens]
                 prompt = prompt + [("new", trajectory.id, index, i) for i in range(len(prompt), call.prompt_tokens)]
                 prompt[: self.shared] = system[: len(prompt)]
-                self.prompts.append(prompt)
-                self.answers.append([("sampled", trajectory.id, index, i) for i in range(call.output_tokens)])
+                self.prompts[offset + index] = prompt
+                self.answers[offset + index] = [("sampled", trajectory.id, index, i) for i in range(call.output_tokens)]
 
     def cached(self, call: int) -> list[Token]:
         """What a call leaves in the cache: the last sampled token has no KV."""
@@ -91,19 +85,17 @@ def test_paths_share_what_the_block_hashes_share(drawn: TrajectorySet, size: int
     prompts = [path(compiled, number, size) for number in range(len(compiled.calls.leaf))]
     lefts = [path(compiled, number, size, answered=True) for number in range(len(compiled.calls.leaf))]
     assert (compiled.tree.blocks >= 1).all()
-    number = 0
-    for trajectory in drawn.trajectories:
-        for index in range(len(trajectory.calls)):
-            assert len(prompts[number]) == len(oracle.prompts[number]) // size
-            left = lefts[number]
-            assert len(left) == len(oracle.cached(number)) // size
-            assert left[: len(prompts[number])] == prompts[number]
-            for earlier in range(number):
-                got, true = common(prompts[number], lefts[earlier]), oracle.shared_tokens(number, earlier) // size
-                is_base = index > 0 and earlier == oracle.first[number] + trajectory.base(index)
-                # Siblings of generated history compute the last answer token each (see _Forest): never more than the truth.
-                assert got == true or (generated and not is_base and got < true)
-            number += 1
+    for number in range(len(prompts)):
+        assert len(prompts[number]) == len(oracle.prompts[number]) // size
+        left = lefts[number]
+        assert len(left) == len(oracle.cached(number)) // size
+        assert left[: len(prompts[number])] == prompts[number]
+        for other in range(len(prompts)):
+            if other == number:
+                continue
+            got, true = common(prompts[number], lefts[other]), oracle.shared_tokens(number, other) // size
+            # Siblings of generated history compute the last answer token each (see Forest): never more than the truth.
+            assert got == true or (generated and other != oracle.base[number] and got < true)
 
 
 @settings(max_examples=300, deadline=None)
@@ -128,21 +120,19 @@ def test_scope_says_which_plays_share_a_block(drawn: TrajectorySet, size: int, g
 def test_reusable_tokens_are_the_longest_prefix_known(drawn: TrajectorySet, size: int, generated: bool, marker: str) -> None:
     compiled = compile_calls(drawn, block_tokens=size, history="generated" if generated else "recorded", marker=marker)
     oracle = Oracle(drawn, generated, marker)
-    tokens = blocks = number = 0
-    for trajectory in drawn.trajectories:
-        for index in range(len(trajectory.calls)):
-            prompt, first = oracle.prompts[number], oracle.first[number]
-            # A generated answer is counted through the call that `extends` names; prompts through any earlier call of the play.
-            known = [common(prompt, oracle.prompts[earlier]) for earlier in range(first, number)] if not generated else []
-            if index:
-                known.append(oracle.shared_tokens(number, first + trajectory.base(index)))
-                known.append(max(common(prompt[: oracle.shared], oracle.prompts[earlier]) for earlier in range(first, number)))
-            lasting = {"front": (), "after_system": ("system",), "none": ("system", "new")}[marker]
-            stays = 0
-            while stays < len(prompt) and prompt[stays][0] in lasting:
-                stays += 1
-            reused = min(max([*known, stays]), len(prompt) - 1)
-            tokens, blocks, number = tokens + reused, blocks + reused // size * size, number + 1
+    tokens = blocks = 0
+    for number, prompt in enumerate(oracle.prompts):
+        # A generated answer is counted through the call that `extends` names; prompts through any earlier call of the play.
+        earlier = [oracle.prompts[before] for before in oracle.earlier[number]]
+        known = [common(prompt if not generated else prompt[: oracle.shared], before) for before in earlier]
+        if oracle.base[number] >= 0:
+            known.append(oracle.shared_tokens(number, oracle.base[number]))
+        lasting = {"front": (), "after_system": ("system",), "none": ("system", "new")}[marker]
+        stays = 0
+        while stays < len(prompt) and prompt[stays][0] in lasting:
+            stays += 1
+        reused = min(max([*known, stays]), len(prompt) - 1)
+        tokens, blocks = tokens + reused, blocks + reused // size * size
     assert (compiled.reusable_tokens, compiled.reusable_block_tokens) == (tokens, blocks)
     assert compiled.prompt_tokens == sum(map(len, oracle.prompts))
 

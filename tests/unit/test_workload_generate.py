@@ -1,13 +1,14 @@
 """The AgentPerf-like generator: its figures meet the published ones together, and the shipped file is what it draws."""
 
+from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from simulator.errors import UserError
-from simulator.workload import load_trajectories
-from simulator.workload.generate import FITTED, fit, generate
+from simulator.workload import Call, SubAgent, Trajectory, TrajectorySet, load_trajectories
+from simulator.workload.generate import FITTED, FanOut, fit, generate
 from simulator.workload.native import native_text
 from simulator.workload.statistics import AGENTPERF_TARGETS, Target, readme_tables, statistics, statistics_table
 
@@ -64,6 +65,56 @@ def test_a_shorter_set_is_the_beginning_of_a_longer_one_and_the_seed_matters() -
     assert generate(5, 1).trajectories != generate(5, 2).trajectories
     with pytest.raises(UserError):
         generate(0)
+
+
+def test_fanning_out_leaves_the_main_threads_as_they_are_and_marks_the_set_as_assumed() -> None:
+    plain, fanned = generate(60, 5), generate(60, 5, fan_out=FanOut())
+    assert (fanned.name, fanned.provenance["quality"]) == ("agentperf_like_subagents", "assumed")
+    assert "is an assumption" in fanned.provenance["sub_agents"]
+    for one, other in zip(plain.trajectories, fanned.trajectories, strict=True):
+        assert other.calls[: len(one.calls)] == one.calls
+        assert bool(other.sub_agents) == (len(other.calls) > len(one.calls))
+    assert generate(9, 5, fan_out=FanOut()).trajectories == fanned.trajectories[:9]
+    assert generate(9, 5, fan_out=FanOut(share=0.0)).trajectories == plain.trajectories[:9]
+    assert all(trajectory.sub_agents for trajectory in generate(9, 5, fan_out=FanOut(share=1.0)).trajectories)
+
+
+def test_sub_agents_stay_within_what_is_assumed_of_them() -> None:
+    assumed = FanOut()
+    spawning = [trajectory for trajectory in generate(200, 5, fan_out=assumed).trajectories if trajectory.sub_agents]
+    # 200 draws at 0.4: a standard error of 0.035
+    assert 0.28 < len(spawning) / 200 < 0.52
+    for trajectory in spawning:
+        fans = Counter(agent.spawned_by for agent in trajectory.sub_agents)
+        assert len(fans) <= assumed.times[1]
+        assert set(fans.values()) <= set(range(assumed.width[0], assumed.width[1] + 1))
+        assert max(fans) < len(trajectory.threads[0]) - 1, "the last call has nobody to report to"
+        for agent, thread in zip(trajectory.sub_agents, trajectory.threads[1:], strict=True):
+            assert assumed.delay_s[0] <= agent.delay_s <= assumed.delay_s[1]
+            assert 1 <= len(thread) <= assumed.calls_range[1]
+            first, last = trajectory.calls[thread[0]], trajectory.calls[thread[-1]]
+            assert (first.kept_tokens, first.extends) == (0, None)
+            assert FITTED.shared_prefix_tokens < first.prompt_tokens <= last.prompt_tokens <= assumed.max_prompt_tokens
+
+
+def test_the_shipped_file_with_sub_agents_is_what_the_generator_draws() -> None:
+    shipped = load_trajectories("agentperf_like_subagents")
+    assert native_text(shipped) == native_text(generate(100, fan_out=FanOut()))
+
+
+def test_figures_of_sub_agents_by_hand() -> None:
+    """Call 0 spawns two sub-agents, one of which spawns three; call 1 spawns one: at most four run at once. Waits end with a thread."""
+    agents = (SubAgent(0, 3), SubAgent(0, 4), SubAgent(1, 6), SubAgent(4, 7), SubAgent(4, 8), SubAgent(4, 9))
+    tree = Trajectory("a", tuple(Call(0, 9, 1, float(index)) for index in range(10)), {}, agents)
+    found = TrajectorySet("s", "recorded", 0, (tree, Trajectory("b", (Call(0, 9, 1),))))
+    figures = {figure.name: figure.value for figure in statistics(found)}
+    assert figures["trajectories with sub-agents"] == 0.5
+    assert (figures["threads per trajectory max"], figures["threads per trajectory mean"]) == (7, 4)
+    assert (figures["sub-agents per call that spawns mean"], figures["sub-agents per call that spawns max"]) == (2, 3)
+    assert (figures["calls per sub-agent max"], figures["calls in flight max"]) == (2, 4)
+    assert figures["calls in sub-agents"] == 7 / 11
+    assert (figures["tool delay mean"], figures["tool delay max"]) == ((0 + 1 + 4) / 3, 4)
+    assert not any("sub-agent" in figure.name for figure in statistics(generate(3, 0)))
 
 
 def test_the_table_shows_the_target_beside_the_figure() -> None:

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.errors import UserError
-from simulator.workload import Call, Trajectory, TrajectorySet, load_trajectories
+from simulator.workload import Call, SubAgent, Trajectory, TrajectorySet, load_trajectories
 from simulator.workload.native import native_text, read_native, write_native
+from tests.unit.drawn_trajectories import trajectory_sets
 
 HEADER = {"format": "agentwatt-trajectories", "version": 1, "name": "x", "context": "delta", "history": "recorded"}
 
@@ -21,27 +24,94 @@ def write(path: Path, *rows: Any) -> Path:
     return path
 
 
-@st.composite
-def call_chains(draw: st.DrawFn) -> tuple[Call, ...]:
-    calls: list[Call] = []
-    for index in range(draw(st.integers(1, 5))):
-        extends = draw(st.integers(0, index - 1)) if index and draw(st.booleans()) else None
-        whole = calls[index - 1 if extends is None else extends].prompt_tokens if index else 0
-        kept = draw(st.integers(0, whole))
-        calls.append(Call(kept, draw(st.integers(1, 99)), draw(st.integers(1, 99)), draw(st.floats(0, 1e4)), extends))
-    return tuple(calls)
-
-
-@given(st.lists(call_chains(), min_size=1, max_size=3), st.sampled_from(["recorded", "generated"]), st.integers(0, 9))
-def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, chains: Any, history: Any, shared: int) -> None:
-    trajectories = tuple(Trajectory(f"t{i}", calls, {"kind": "ä"}) for i, calls in enumerate(chains))
-    drawn = TrajectorySet("drawn", history, shared, trajectories, {"origin": "here"})
+@given(trajectory_sets(), st.sampled_from(["recorded", "generated"]))
+def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, chains: TrajectorySet, history: Any) -> None:
+    labelled = tuple(replace(trajectory, labels={"kind": "ä"}) for trajectory in chains.trajectories)
+    drawn = replace(chains, history=history, trajectories=labelled, provenance={"origin": "here"})
     folder = tmp_path_factory.mktemp("native")
     for name in ("a.jsonl", "a.jsonl.gz"):
         write_native(drawn, folder / name)
         assert read_native(folder / name) == drawn
         assert read_native(folder / name).provenance == drawn.provenance
     assert gzip.decompress((folder / "a.jsonl.gz").read_bytes()).decode() == native_text(drawn)
+
+
+def cumulative(text: str) -> str:
+    """The same file with full prompts and every `kept_tokens` written out."""
+    header, *lines = text.splitlines()
+    rows = [json.dumps({**json.loads(header), "context": "cumulative"})]
+    for line in lines:
+        row = json.loads(line)
+        flat = row["calls"] + [call for agent in row.get("sub_agents", []) for call in agent["calls"]]
+        starts, before = {0}, len(row["calls"])
+        for agent in row.get("sub_agents", []):
+            starts.add(before)
+            before += len(agent["calls"])
+        while any("prompt_tokens" not in call for call in flat):
+            for index, call in enumerate(flat):
+                base = call.get("extends", -1 if index in starts else index - 1)
+                whole = 0 if base < 0 else flat[base].get("prompt_tokens")
+                if "new_tokens" in call and whole is not None:
+                    call["kept_tokens"] = call.get("kept_tokens", whole)
+                    call["prompt_tokens"] = call["kept_tokens"] + call.pop("new_tokens")
+        rows.append(json.dumps(row))
+    return "\n".join(rows) + "\n"
+
+
+@given(trajectory_sets())
+def test_full_prompts_say_the_same(tmp_path_factory: pytest.TempPathFactory, drawn: TrajectorySet) -> None:
+    path = tmp_path_factory.mktemp("native") / "full.jsonl"
+    path.write_text(cumulative(native_text(drawn)))
+    assert read_native(path) == drawn
+
+
+SUB_AGENT = {"spawned_by": 0, "delay_s": 0.5, "calls": [{"new_tokens": 7, "output_tokens": 1}]}
+
+
+def test_a_sub_agent_begins_with_nothing_or_forks_a_prompt(tmp_path: Path) -> None:
+    calls = [{"new_tokens": 10, "output_tokens": 1}, {"new_tokens": 5, "output_tokens": 1, "extends": 2}]
+    fork = {"spawned_by": 0, "calls": [{"new_tokens": 3, "output_tokens": 1, "extends": 0}, {"new_tokens": 4, "output_tokens": 1}]}
+    found = read_native(write(tmp_path / "s.jsonl", HEADER, {"id": "t", "calls": calls, "sub_agents": [SUB_AGENT, fork]})).trajectories[0]
+    assert found.sub_agents == (SubAgent(0, 2, 0.5), SubAgent(0, 3))
+    assert [call.kept_tokens for call in found.calls] == [0, 7, 0, 10, 13]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"sub_agents": []}, "t.sub_agents"),
+        ({"sub_agents": {}}, "t.sub_agents"),
+        ({"sub_agents": [3]}, "t.sub_agents[0]"),
+        ({"sub_agents": [{**SUB_AGENT, "spawned_by": 2}]}, "t.sub_agents[0].spawned_by"),
+        ({"sub_agents": [{**SUB_AGENT, "spawned_by": -1}]}, "t.sub_agents[0].spawned_by"),
+        ({"sub_agents": [{**SUB_AGENT, "delay_s": -1}]}, "t.sub_agents[0].delay_s"),
+        ({"sub_agents": [{**SUB_AGENT, "calls": []}]}, "t.sub_agents[0].calls"),
+        ({"sub_agents": [{**SUB_AGENT, "spawn": 0}]}, "t.sub_agents[0].spawn"),
+        ({"sub_agents": [{"calls": SUB_AGENT["calls"]}]}, "t.sub_agents[0].spawned_by"),
+        ({"sub_agents": [{**SUB_AGENT, "calls": [{"new_tokens": 7}]}]}, "t.sub_agents[0].calls[0].output_tokens"),
+        (
+            {"sub_agents": [SUB_AGENT, {**SUB_AGENT, "calls": [{**SUB_AGENT["calls"][0], "extends": 2}]}]},
+            "t.sub_agents[1].calls[0].extends",
+        ),
+        ({"sub_agents": [{**SUB_AGENT, "spawned_by": 1}, SUB_AGENT]}, "t.sub_agents[1].spawned_by"),
+    ],
+)
+def test_a_bad_sub_agent_is_named(tmp_path: Path, change: Any, field: str) -> None:
+    calls = [{"new_tokens": 10, "output_tokens": 1}, {"new_tokens": 5, "output_tokens": 1}]
+    with pytest.raises(UserError) as caught:
+        read_native(write(tmp_path / "bad.jsonl", HEADER, {"id": "t", "calls": calls, **change}))
+    assert [(mistake.field, mistake.line) for mistake in caught.value.mistakes] == [(field, 2)]
+    assert caught.value.mistakes[0].allowed
+
+
+def test_the_examples_of_the_format_are_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/trajectory-format.md").read_text(encoding="utf-8")
+    path = tmp_path / "example.jsonl"
+    path.write_text("".join(re.findall(r"```json\n(.*?)```", page, re.DOTALL)))
+    plain, spawning = read_native(path).trajectories
+    assert [call.prompt_tokens for call in plain.calls] == [5200, 5840, 5500]
+    assert spawning.sub_agents == (SubAgent(0, 2, 0.4), SubAgent(0, 4))
+    assert [call.prompt_tokens for call in spawning.calls] == [5200, 5840, 3000, 3900, 5900]
 
 
 def test_equal_sets_give_equal_bytes(tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""Pools of a deployment as objects: the KV pool and host tier of their ranks, computed from memory or taken as measured.
+
+Inputs are a pool's effective fields (preset, then deployment, then its own), a system and a model card.
+"""
+
+from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
+
+from simulator.errors import Mistake, UserError
+from simulator.hardware.deployment import LawCoefficients, WorkerPool
+from simulator.hardware.memory import blocks_for, kv_bytes_per_token, kv_fixed_bytes, weight_bytes_per_gpu
+from simulator.hardware.model_card import ModelCard
+from simulator.hardware.profile import Profile
+from simulator.hardware.system import System
+
+BY_FIELD = (
+    "workers", "gpus_per_worker", "attention", "ranks", "ep", "token_budget", "max_seqs", "long_prefill_cap", "prefill_interval",
+    "admit_reserve", "watermark_share", "prefix_cache", "batch_mode", "decode_interval", "max_new_tokens", "ratio_clip", "ratio_init",
+    "ratio_min", "ratio_steps", "victim", "requeue", "visible", "slot_similarity",
+)  # fmt: skip
+"""What a pool takes from its fields as it stands there."""
+
+
+@dataclass(frozen=True)
+class KVPool:
+    """The KV cache of a rank: ``computed`` or ``measured``, whole blocks, blocks a running sequence holds besides, and what to tell."""
+
+    kind: str
+    blocks: int
+    fixed_blocks: int
+    host_blocks: int
+    note: str
+
+
+def worker_pool(name: str, pool: Profile, system: System, model: ModelCard) -> tuple[WorkerPool, str]:
+    """A pool from its effective fields, and a sentence on its KV memory.
+
+    A prefill pool keeps no slots ahead for drafts and does not pipeline its steps: its calls end with their first token.
+
+    Raises
+    ------
+    UserError
+        When its weights leave no room for a KV block.
+    """
+    role = pool.get("role", "mixed")
+    found = kv_pool(pool, system, model)
+    if found.blocks < 1:
+        field = pool.fields["memory_share" if found.kind == "computed" else "kv_pool_tokens"]
+        room = f"room for a KV block; {found.note}"
+        raise UserError(Mistake(field.file or pool.file, f"{field.name}.value", repr(field.value), room, line=field.line))
+    return (
+        WorkerPool(
+            name=name,
+            role=role,
+            **{key: pool[key] for key in BY_FIELD},
+            blocks_per_rank=found.blocks,
+            fixed_blocks=found.fixed_blocks,
+            pool_kind=found.kind,
+            pipeline_depth=1 if role == "prefill" else pool["pipeline_depth"],
+            chunk_round=pool["chunk_round"] or pool["block_tokens"],
+            lookahead=0 if role == "prefill" else pool["lookahead"],
+            host_blocks=found.host_blocks,
+            tails=pool.get("tails", 0),
+            law=LawCoefficients(**{field.name: pool[field.name] for field in dataclass_fields(LawCoefficients)}),
+        ),
+        found.note,
+    )
+
+
+def kv_pool(pool: Profile, system: System, model: ModelCard) -> KVPool:
+    """The KV memory of a rank.
+
+    A measured pool counts the tokens that an engine really admitted, so the fixed parts of its sequences are taken as lying outside it.
+    Under tensor parallelism every GPU holds all of the KV cache, in HBM and in its host tier.
+    """
+    block_tokens = pool["block_tokens"]
+    per_token = kv_bytes_per_token(model, pool["kv_type"], pool["index_type"])
+    tp = pool["gpus_per_worker"] if pool["attention"] == "tp" else 1
+    weights = weight_bytes_per_gpu(model, ep=pool["ep"], tp=tp)
+    free = system.hbm_bytes * pool["memory_share"] - weights - pool["reserve_bytes"]
+    share = pool.get("kv_pool_share", 1.0)
+    fixed = -int(-kv_fixed_bytes(model, pool["kv_type"]) // (block_tokens * per_token))
+    whole = blocks_for(free, block_tokens, per_token) * block_tokens
+    host = blocks_for(pool.get("host_tier_bytes", 0.0), block_tokens, per_token)
+    behind = f"; the host tier holds {host * block_tokens:,}" if host else ""
+    arithmetic = f"memory arithmetic gives {whole:,} tokens per rank ({weights / 1e9:.0f} GB of weights per GPU)"
+    given = pool.get("kv_pool_tokens", 0)
+    if not given:
+        used = f"; {share:.0%} of that is used" if share < 1 else ""
+        blocks = blocks_for(free * share, block_tokens, per_token)
+        return KVPool("computed", blocks, fixed, host, f"KV pool: {arithmetic}{used}{behind}.")
+    measured = given // pool["ranks"] // block_tokens
+    note = f"KV pool: {measured * block_tokens:,} tokens per rank are used, as the profile gives it; {arithmetic}{behind}."
+    return KVPool("measured", measured, 0, host, note)

@@ -1,0 +1,148 @@
+"""The rows of a Weka session: requests on the session's clock, each sub-agent's beside its parent's. Inputs: one parsed session file."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator.errors import Mistake, UserError
+
+SLACK_S = 1.0
+"""Times of requests are recorded in whole seconds or finer: two that differ by less may be the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request on the session's clock. ``wait_s`` is the recorded wait after the request that started at ``waited_on_s``."""
+
+    start_s: float
+    model_s: float | None
+    wait_s: float | None
+    waited_on_s: float | None
+    prompt_tokens: int
+    output_tokens: int
+    hash_ids: list[int]
+    by_tool: bool
+
+    @property
+    def end_s(self) -> float:
+        """When it was over, as far as known."""
+        return self.start_s + (self.model_s or 0.0)
+
+
+@dataclass(slots=True)
+class Thread:
+    """Requests that follow each other, and the sub-agents that some of them spawned."""
+
+    requests: list[Request] = field(default_factory=list)
+    agents: list[Thread] = field(default_factory=list)
+    launch_s: float = 0.0
+    spawned_by: int = 0  # number of the request of the thread above
+    first: int = 0  # index in the trajectory of its first call
+
+    @property
+    def end_s(self) -> float:
+        return max([request.end_s for request in self.requests] + [agent.end_s for agent in self.agents])
+
+    def in_recorded_order(self) -> Iterator[tuple[int, Request]]:
+        """Index in the trajectory and request, of this thread and all below: a request, what it spawned, the next request."""
+        for number, request in enumerate(self.requests):
+            yield self.first + number, request
+            for agent in self.spawned(number):
+                yield from agent.in_recorded_order()
+
+    def spawned(self, number: int) -> list[Thread]:
+        return [agent for agent in self.agents if agent.spawned_by == number]
+
+
+def read_session(session: dict[str, Any], counts: Counter[str]) -> Thread:
+    """The requests of a session in order of start, with its sub-agents, without those that have nothing to replay; `counts` grows.
+
+    Raises
+    ------
+    UserError
+        With every mistake in the session's rows.
+    """
+    reader = _Rows(session, counts)
+    main = reader.rows(session["requests"], 0.0, "")
+    if reader.mistakes:
+        raise UserError(reader.mistakes)
+    return main
+
+
+class _Rows:
+    """Reads the rows of one session, gathering mistakes."""
+
+    def __init__(self, session: dict[str, Any], counts: Counter[str]) -> None:
+        self.session, self.counts = session, counts
+        self.mistakes: list[Mistake] = []
+
+    def rows(self, rows: Any, offset_s: float, place: str) -> Thread:
+        thread, before = Thread(), None
+        for index, row in enumerate(rows):
+            inside = f"{place}requests[{index}]"
+            if isinstance(row, dict) and row.get("type") == "subagent":
+                self.sub_agent(thread, row, offset_s, inside)
+                before = None
+            else:
+                before = self.append(thread, row, offset_s, before, inside)
+        thread.requests.sort(key=lambda request: request.start_s)
+        starts = [request.start_s for request in thread.requests]
+        for agent in thread.agents:
+            agent.spawned_by = max(0, bisect_right(starts, agent.launch_s) - 1)
+        thread.agents.sort(key=lambda agent: (agent.spawned_by, agent.launch_s))
+        if thread.agents and not thread.requests:
+            self.counts["orphans"] += len(thread.agents)
+            thread.agents.clear()
+        return thread
+
+    def sub_agent(self, above: Thread, row: dict[str, Any], offset_s: float, place: str) -> None:
+        """A sub-agent of the thread read so far. Its row stands at the time when it was over where it says how long it ran, as long as it
+        thus began after the request before it; else at its launch. Its requests' times count from its launch, or from the session's start
+        in newer captures."""
+        inner, marker_s, ran_ms = row.get("requests") or [], row.get("t", 0.0), row.get("duration_ms")
+        count = len(self.mistakes)
+        self.check(isinstance(inner, list), row, place, "requests", "a list of requests")
+        self.check(isinstance(marker_s, int | float), row, place, "t", "seconds")
+        self.check(ran_ms is None or isinstance(ran_ms, int | float), row, place, "duration_ms", "milliseconds")
+        if len(self.mistakes) > count:
+            return
+        launch_s = float(marker_s) + offset_s
+        if ran_ms and launch_s - ran_ms / 1000 >= max((request.start_s for request in above.requests[-1:]), default=0.0):
+            launch_s -= ran_ms / 1000
+        starts = [child["t"] for child in inner if isinstance(child, dict) and isinstance(child.get("t"), int | float)]
+        agent = self.rows(inner, launch_s if starts and min(starts) < launch_s - SLACK_S else 0.0, f"{place}.")
+        agent.launch_s = launch_s
+        if agent.requests:
+            above.agents.append(agent)
+            self.counts["sub-agent requests"] += len(agent.requests)
+
+    def append(self, thread: Thread, row: Any, offset_s: float, before: float | None, place: str) -> float | None:
+        """Adds one request and returns its start; None when there is nothing to replay, so that the next one has no neighbour."""
+        if not isinstance(row, dict):
+            self.mistakes.append(Mistake(self.session["file"], place, str(row)[:40], "an object"))
+            return None
+        if row.get("error") or row.get("out") == 0:
+            self.counts["skipped"] += 1
+            return None
+        count = len(self.mistakes)
+        for name in ("in", "out"):
+            self.check(isinstance(row.get(name), int) and row[name] >= 1, row, place, name, "a whole number >= 1")
+        for name in ("t", "api_time", "think_time"):
+            self.check(isinstance(row.get(name, 0.0), int | float), row, place, name, "seconds")
+        ids = row.get("hash_ids")
+        self.check(isinstance(ids, list), row, place, "hash_ids", "a list of block hashes")
+        if len(self.mistakes) > count:
+            return None
+        self.check(len(row["hash_ids"]) * self.session["block_size"] <= row["in"], row, place, "hash_ids", "at most in // block_size ids")
+        start_s, by_tool = float(row.get("t", 0.0)) + offset_s, "tool_result" in (row.get("input_types") or [])
+        wait_s = row.get("think_time")
+        thread.requests.append(Request(start_s, row.get("api_time"), wait_s, before, row["in"], row["out"], row["hash_ids"], by_tool))
+        return start_s
+
+    def check(self, good: bool, row: dict[str, Any], place: str, name: str, allowed: str) -> None:
+        if not good:
+            self.mistakes.append(Mistake(self.session["file"], f"{place}.{name}", str(row.get(name))[:40], allowed))
