@@ -1,10 +1,15 @@
-"""Speed of the engines on a fleet of coding agents: calls/s, steps/s, output tokens/s, peak memory, kernel against reference.
+"""Speed of the engines on fleets of coding agents: calls/s, steps/s, output tokens/s, peak memory; kernel against reference, and prefill
+and decode pools against mixed workers.
 
-The load is 1,000 agents of 30 calls each: contexts grow from 12 K to 100 K tokens behind a shared system prompt of 8 K, answers are
-lognormal around 400 tokens, tools around 3 s, agents start over 60 s; one worker with 262,144 blocks of 512 tokens, 1,024 seats and
-16,384 tokens a step.
-Kernel and reference run the same world in turns, in one process, so that noise of the machine hits both; the reference leaves its invariant
-checks out here. Run it by ``make bench``; it prints one table on stdout.
+The load is 30 calls for each agent: contexts grow from 12 K to 100 K tokens behind a shared system prompt of 8 K, answers are lognormal
+around 400 tokens, tools around 3 s, agents start over 60 s.
+
+1. 1,000 agents on one worker with 262,144 blocks of 512 tokens, 1,024 seats and 16,384 tokens a step.
+2. 2,000 agents on 32 ranks of 32,768 such blocks: 4 mixed workers of 8 ranks; and 3 prefill workers and 1 decode worker of 8 ranks each, KV
+   moving after the prefill.
+
+What is compared runs in turns, in one process, so that noise of the machine hits both; the reference leaves its invariant checks out here.
+Run it by ``make bench``; it prints one table on stdout.
 """
 
 import argparse
@@ -16,11 +21,11 @@ from collections.abc import Callable
 import numpy as np
 
 from simulator.engine import Fleet, Output, Sched, Stop, World, simulate_kernel, simulate_reference
-from simulator.engine.world import TOTAL_COLUMNS
+from simulator.engine.world import CALL_COLUMNS, ROLE_DECODE, ROLE_MIXED, ROLE_PREFILL, ROUTER_AFFINITY, TOTAL_COLUMNS, Pool
 from simulator.hardware.power import PowerLaw
 from simulator.hardware.step_law import StepLaw
 from simulator.units import PS_PER_S
-from simulator.workload.compile import compile_calls
+from simulator.workload.compile import Compiled, compile_calls
 from simulator.workload.trajectory import Call, Trajectory, TrajectorySet
 
 BLOCK_TOKENS, SHARED_TOKENS, FIRST_TOKENS, LAST_TOKENS = 512, 8_192, 12_000, 100_000
@@ -39,19 +44,33 @@ def coding_agent(agent: int, turns: int, rng: np.random.Generator) -> Trajectory
     return Trajectory(f"agent{agent}", tuple(calls), {})
 
 
-def bench_world(agents: int, turns: int) -> World:
-    """One play for each agent, on one worker."""
+def load_of(agents: int, turns: int) -> Compiled:
+    """One run for each agent."""
     rng = np.random.default_rng(1)
     load = TrajectorySet("bench", "recorded", SHARED_TOKENS, tuple(coding_agent(agent, turns, rng) for agent in range(agents)), {})
-    compiled = compile_calls(load, block_tokens=BLOCK_TOKENS, marker="after_system", stops=False)
+    return compile_calls(load, block_tokens=BLOCK_TOKENS, marker="after_system", stops=False)
+
+
+def pool_of(role: int, workers: int, ranks: int, blocks: int) -> Pool:
+    """Equal workers; a port moves 20 tokens in a microsecond (150 GB/s for 7.5 kB a token)."""
     sched = Sched(16_384, 1_024, 0, 1, 1, 0, 1, 1, 0, 1000, 0)
-    starts = np.arange(agents, dtype=np.int64) * 60 * PS_PER_S // agents
-    fleet = Fleet(1, 1, 262_144, BLOCK_TOKENS, 0, 0, starts, np.arange(agents, dtype=np.int64))
     weights = np.minimum(np.arange(20_000, dtype=np.int64) * 20 * US, 15_000 * US)
     law = StepLaw(5_000 * US, weights, 2 * US, 200, 10 * US, 20 * US, 50)
     power = PowerLaw(400_000, 280_000, 1_500_000, 1_400_000, 150_000, 8, weights, 2 * US, 200, US, 20)
-    stop = Stop(0, 0, 10**9, 0, 10**6 * PS_PER_S, 1)
-    return World(compiled.calls, compiled.tree, fleet, sched, law, power, stop)
+    return Pool(role, workers, ranks, blocks, 0, sched, law, power, port_fixed_ps=50 * US, port_token_fp=US // 20 << 10)
+
+
+def world_of(load: Compiled, *pools: Pool) -> World:
+    """One play for each agent."""
+    agents = len(load.ids)
+    starts = np.arange(agents, dtype=np.int64) * 60 * PS_PER_S // agents
+    order = np.arange(agents, dtype=np.int64)
+    fleet = Fleet(pools, BLOCK_TOKENS, ROUTER_AFFINITY, starts, order, link_latency_ps=2_000 * US)
+    return World(load.calls, load.threads, load.tree, fleet, Stop(0, 0, 10**9, 0, 10**6 * PS_PER_S, 1))
+
+
+def column(output: Output, name: str) -> np.ndarray:
+    return output.calls[:, CALL_COLUMNS.index(name)]
 
 
 def timed(engine: Callable[[World], Output], world: World) -> tuple[float, Output]:
@@ -60,38 +79,66 @@ def timed(engine: Callable[[World], Output], world: World) -> tuple[float, Outpu
     return time.perf_counter() - began, output
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--agents", type=int, default=1_000)
-    parser.add_argument("--turns", type=int, default=30)
-    parser.add_argument("--rounds", type=int, default=5, help="kernel runs; medians are printed")
-    parser.add_argument("--reference-rounds", type=int, default=1, help="reference runs, each after a kernel run (minutes each)")
-    args = parser.parse_args()
-    world = bench_world(args.agents, args.turns)
-    compile_s, _ = timed(simulate_kernel, bench_world(2, 2))
+def engines_table(agents: int, turns: int, rounds: int, reference_rounds: int) -> None:
+    """Kernel and reference on one worker."""
+    compile_s, _ = timed(simulate_kernel, world_of(load_of(2, 2), pool_of(ROLE_MIXED, 1, 1, 262_144)))
+    world = world_of(load_of(agents, turns), pool_of(ROLE_MIXED, 1, 1, 262_144))
     kernel_s, reference_s = [], []
-    for number in range(args.rounds):
+    for number in range(rounds):
         seconds, output = timed(simulate_kernel, world)
         kernel_s.append(seconds)
-        if number < args.reference_rounds:
+        if number < reference_rounds:
             seconds, slow = timed(lambda world: simulate_reference(world, events=False, verify=False), world)
             reference_s.append(seconds)
             assert np.array_equal(slow.calls, output.calls), "two engines, one meaning"
     seconds = statistics.median(kernel_s)
-    totals = dict(zip(TOTAL_COLUMNS, output.totals.tolist(), strict=True))
-    tokens = int(output.calls[:, 12].sum())
-    reuse = output.calls[:, 11].sum() / output.calls[:, 10].sum()
-    print(f"load            {args.agents} agents x {args.turns} calls, {output.calls[:, 10].sum():,} prompt and {tokens:,} output tokens")
-    print(f"                {reuse:.1%} of the prompt from the cache, {totals['preemptions']} preemptions")
+    totals = dict(zip(TOTAL_COLUMNS, output.totals[0].tolist(), strict=True))
+    prompt, cached, tokens = (column(output, f"{name}_tokens").sum() for name in ("prompt", "cached", "output"))
+    print(f"load            {agents} agents x {turns} calls, {prompt:,} prompt and {tokens:,} output tokens")
+    print(f"                {cached / prompt:.1%} of the prompt from the cache, {totals['preemptions']} preemptions")
     print(f"                {output.end_ps / PS_PER_S:,.0f} s simulated")
-    print(f"kernel          {seconds:.3f} s (median of {args.rounds}), first call with its compile or cache load {compile_s:.1f} s")
+    print(f"kernel          {seconds:.3f} s (median of {rounds}), first call with its compile or cache load {compile_s:.1f} s")
     print(f"calls/s         {len(output.calls) / seconds:,.0f}")
     print(f"steps/s         {totals['steps'] / seconds:,.0f}")
     print(f"output tokens/s {tokens / seconds:,.0f}")
-    print(f"peak memory     {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB of the whole process")
     if reference_s:
         slow_s = statistics.median(reference_s)
         print(f"reference       {slow_s:.1f} s (median of {len(reference_s)}); the kernel is {slow_s / seconds:,.0f} times faster")
+
+
+def fleets_table(agents: int, turns: int, rounds: int) -> None:
+    """The same agents on 32 mixed ranks, and on 24 prefill and 8 decode ranks."""
+    load = load_of(agents, turns)
+    worlds = {
+        "4 mixed": world_of(load, pool_of(ROLE_MIXED, 4, 8, 32_768)),
+        "3 + 1": world_of(load, pool_of(ROLE_PREFILL, 3, 8, 32_768), pool_of(ROLE_DECODE, 1, 8, 32_768)),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in worlds}
+    steps = TOTAL_COLUMNS.index("steps")
+    for number in range(rounds):
+        for name, world in worlds.items():
+            seconds, output = timed(simulate_kernel, world)
+            rates[name].append(len(output.calls) / seconds)
+            if number == 0:
+                cached = column(output, "cached_tokens").sum() / column(output, "prompt_tokens").sum()
+                done = f"{len(output.calls):,} calls, {output.totals[:, steps].sum():,} steps, {output.end_ps / PS_PER_S:,.0f} s simulated"
+                print(f"{name:15} {done}, {cached:.1%} cached, {column(output, 'moved_tokens').sum():,} tokens moved")
+    mixed, split = (statistics.median(rates[name]) for name in worlds)
+    ratios = [b / a for a, b in zip(*rates.values(), strict=True)]
+    print(f"calls/s         {mixed:,.0f} on 4 mixed workers, {split:,.0f} on 3 prefill and 1 decode workers (medians of {rounds})")
+    print(f"ratio           {statistics.median(ratios):.2f} (median of {rounds}; {min(ratios):.2f} to {max(ratios):.2f})")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--agents", type=int, default=1_000, help="on one worker; twice as many on 32 ranks")
+    parser.add_argument("--turns", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=9, help="kernel runs; medians are printed")
+    parser.add_argument("--reference-rounds", type=int, default=1, help="reference runs, each after a kernel run (minutes each)")
+    args = parser.parse_args()
+    engines_table(args.agents, args.turns, args.rounds, args.reference_rounds)
+    fleets_table(2 * args.agents, args.turns, args.rounds)
+    print(f"peak memory     {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB of the whole process")
 
 
 if __name__ == "__main__":

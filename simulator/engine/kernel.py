@@ -175,6 +175,9 @@ Y_SIZE, Y_USED, Y_OLD, Y_NEW, STORE_COLUMNS = range(5)
 Z_NODE, Z_END, Z_AGENT, Z_PLAY, Z_USED, Z_BUSY, SEAT_COLUMNS = range(7)
 
 
+tiny = njit(error_model="numpy", _nrt=False, inline="always")  # type: ignore[call-overload]
+"""A few lines, put into the caller before types are known: less for the compiler to do than a function of its own."""
+
 stage = register_jitable(error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
 """A part of the loop: called from compiled code only, allocates nothing. Leaving the wrappers and reference counts out makes the compile
 many times shorter."""
@@ -263,14 +266,14 @@ def log(events, clock, ranks, kind, rank, lane, a, b, c):
         clock[EVENT_ROWS] += 1
 
 
-@stage
+@tiny
 def count(rules, clock, totals, ranks, rank, column, amount):
     """Add to a total of a rank's pool inside the steady window."""
     if clock[NOW] >= rules[U_WINDOW]:
         totals[ranks[rank, R_POOL], column] += amount
 
 
-@stage
+@tiny
 def send_before(lanes, a, b):
     return lanes[a, L_WAKE_PS] < lanes[b, L_WAKE_PS] or (lanes[a, L_WAKE_PS] == lanes[b, L_WAKE_PS] and a < b)
 
@@ -312,7 +315,7 @@ def pop_send(lanes, clock):
     return top
 
 
-@stage
+@tiny
 def ends_before(lanes, a, b):
     return lanes[a, L_LAST_STEP] < lanes[b, L_LAST_STEP] or (
         lanes[a, L_LAST_STEP] == lanes[b, L_LAST_STEP] and lanes[a, L_ORDER] < lanes[b, L_ORDER]
@@ -401,7 +404,7 @@ def queue_back(lanes, ranks, rank, lane):
     ranks[rank, R_WAITING] += 1
 
 
-@stage
+@tiny
 def queue_front(lanes, ranks, rank, lane):
     lanes[lane, L_NEXT] = ranks[rank, R_WAIT_HEAD]
     if ranks[rank, R_WAIT_HEAD] < 0:
@@ -435,7 +438,7 @@ def land_back(lanes, ranks, rank, lane):
 # ------------ prefix cache
 
 
-@stage
+@tiny
 def free_blocks(ranks, rank):
     return ranks[rank, R_PLAIN] + ranks[rank, R_IDLE_BLOCKS]
 
@@ -567,13 +570,13 @@ def owner_list(tree, rules, lanes, agents, lane, node):
     return rules[U_AGENTS] + rules[U_RUNS]
 
 
-@stage
+@tiny
 def owner_play(tree, lanes, agents, lane, node):
     """Play to which content of ``node`` belongs; 0 when it is shared."""
     return agents[lanes[lane, L_AGENT], G_PLAY] if tree[node, N_SCOPE] == SCOPE_PLAY else 0
 
 
-@stage
+@tiny
 def root_key(tree, rules, lanes, agents, slots, lane, parent, node):
     """Root list in which slots of ``node`` stand, or -1 when they stand in the list of their parent slot."""
     if parent >= 0 and tree[slots[parent, S_NODE], N_SCOPE] == tree[node, N_SCOPE]:
@@ -591,7 +594,7 @@ def find_slot(tree, rules, lanes, agents, slots, heads, rank, lane, parent, node
     return slot
 
 
-@stage
+@tiny
 def path_end(tree, lanes, path, lane, i):
     """Block at which node ``i`` of the lane's path ends: where the next one begins."""
     if i + 1 < lanes[lane, L_PATH_LEN]:
@@ -901,7 +904,7 @@ def take_out_path(world, state, store, lane, start, end):
             at = upto
 
 
-@stage
+@tiny
 def keep_tail(world, state, rank, lane, tokens):
     """Remember that a later prompt can resume after the full blocks of the call's first ``tokens``."""
     if world.pools[state.ranks[rank, R_POOL], P_TAILS] > 0:
@@ -932,7 +935,7 @@ def store_tail(world, state, rank, lane, full):
 # ------------ a call's life
 
 
-@stage
+@tiny
 def load_of(ranks, rank):
     """Calls that a router counts."""
     return ranks[rank, R_WAITING] + ranks[rank, R_RUNNING] + ranks[rank, R_PARKED]
@@ -1009,7 +1012,7 @@ def route_entry(world, state, lane):
     return route(world, state, 0, router, state.lanes[lane, L_HOME], clock[TURN] - 1)
 
 
-@stage
+@tiny
 def route_decode(world, state, lane):
     """The rank that will decode the lane's call."""
     state.clock[DECODE_TURN] += 1
@@ -1031,7 +1034,7 @@ def start_play(world, state, lane):
     start_thread(state.lanes, lane, world.runs[trajectory, J_THREAD], world.runs[trajectory, J_CALL], -1)
 
 
-@stage
+@tiny
 def start_thread(lanes, lane, row, call, parent):
     lanes[lane, L_ROW] = row
     lanes[lane, L_CALL] = call
@@ -1109,7 +1112,7 @@ def send(world, state, lane):
         queue_for_step(state, rank, lane)
 
 
-@stage
+@tiny
 def queue_for_step(state, rank, lane):
     """The lane's call waits to be admitted by a step."""
     state.lanes[lane, L_STATE] = WAITING
@@ -1117,7 +1120,7 @@ def queue_for_step(state, rank, lane):
     state.workers[state.ranks[rank, R_WORKER], W_LOAD] += 1
 
 
-@stage
+@tiny
 def queue_for_claim(world, state, lane):
     """The lane's call waits for a decode seat."""
     target = route_decode(world, state, lane)
@@ -1126,7 +1129,7 @@ def queue_for_claim(world, state, lane):
     state.ranks[target, R_CLAIM] = 1
 
 
-@stage
+@tiny
 def grown(lanes, lane, step, period):
     """Blocks the decoding lane has taken in its steps before decode step ``step``."""
     if lanes[lane, L_BUCKET] < 0:
@@ -1178,13 +1181,13 @@ def cut_loose(state, rank, lane, answer):
         slot = slots[slot, S_PARENT]
 
 
-@stage
+@tiny
 def blocks_for(rules, kind, tokens):
     """Blocks that ``tokens`` fill; a fixed slot needs none besides its own."""
     return 0 if kind[P_CACHE] == CACHE_SLOTS else (tokens + rules[U_BLOCK] - 1) // rules[U_BLOCK]
 
 
-@stage
+@tiny
 def whole_blocks(calls, rules, kind, call):
     """Blocks that a call would need with the longest answer it may give."""
     return blocks_for(rules, kind, calls[call, K_PROMPT] + kind[P_MAX_NEW]) + kind[P_FIXED]
@@ -1557,7 +1560,7 @@ def end_load(world, state, lane):
 # ------------ a rank's schedule
 
 
-@stage
+@tiny
 def chunk_tokens(world, state, rank, left, budget):
     """Prefill tokens that a call with ``left`` tokens to compute gets out of ``budget``."""
     kind = world.pools[state.ranks[rank, R_POOL]]
@@ -1584,7 +1587,7 @@ def prefill_chunk(world, state, rank, lane, tokens):
     log(state.events, state.clock, state.ranks, EVENT_CHUNK, rank, lane, tokens, lanes[lane, L_COMPUTED], lanes[lane, L_KNOWN])
 
 
-@stage
+@tiny
 def more_blocks(rules, kind, lanes, lane, tokens):
     """Blocks that a prefilling call lacks for its next ``tokens``."""
     return max(0, blocks_for(rules, kind, lanes[lane, L_COMPUTED] + tokens) - lanes[lane, L_HELD]) if tokens > 0 else 0
@@ -1727,7 +1730,7 @@ def has_room(world, state, rank, lane, hit, idle, upto):
     return True
 
 
-@stage
+@tiny
 def further_output(world, state, rank, lane):
     """Output tokens still to be reckoned with."""
     kind = world.pools[state.ranks[rank, R_POOL]]
@@ -1824,7 +1827,7 @@ def admit(world, state, rank, lane, hit, brought, shared):
     return True
 
 
-@stage
+@tiny
 def start_prefill(lanes, ranks, queues, rank, lane):
     lanes[lane, L_STATE] = PREFILL
     queues[0, rank, ranks[rank, R_PREFILLING]] = lane

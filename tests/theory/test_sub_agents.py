@@ -36,7 +36,14 @@ def test_a_parent_waits_for_the_last_of_its_children_and_then_for_its_tool(engin
     agents = [SubAgent(0, 2, 0.0), SubAgent(0, 4, 0.005), SubAgent(0, 5, 0.1)]
     output = engine(world_of([(calls, agents)], at(0), [pool]))
     assert times_ms(output) == {0: (0, 40), 2: (40, 70), 3: (100, 110), 4: (45, 70), 5: (140, 200), 1: (225, 235)}
-    assert dict(zip(column(output, "call").tolist(), column(output, "thread").tolist(), strict=True)) == {0: 0, 1: 0, 2: 1, 3: 1, 4: 2, 5: 3}
+    assert dict(zip(column(output, "call").tolist(), column(output, "thread").tolist(), strict=True)) == {
+        0: 0,
+        1: 0,
+        2: 1,
+        3: 1,
+        4: 2,
+        5: 3,
+    }
 
 
 def test_joins_nest(engine: Engine) -> None:
