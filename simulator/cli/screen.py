@@ -91,12 +91,12 @@ def tell_first_compile(tell: Callable[[str], None]) -> None:
     """
     from pathlib import Path
 
-    from simulator.engine import kernel
+    from simulator.engine.kernel import advance
 
-    for jitted in [value for value in vars(kernel).values() if hasattr(value, "stats") and hasattr(value, "py_func")]:
-        code = jitted.py_func.__code__
-        name = code.co_qualname.replace("<", "").replace(">", "")
-        index = f"{Path(code.co_filename).stem}.{name}-{code.co_firstlineno}.py{sys.version_info.major}{sys.version_info.minor}*.nbi"
-        if not any(Path(jitted.stats.cache_path).glob(index)):
-            tell("compiling the kernel, once on this machine, under 30 s")
-            return
+    if not hasattr(advance, "stats"):  # the JIT is off
+        return
+    code = advance.py_func.__code__
+    name = code.co_qualname.replace("<", "").replace(">", "")
+    index = f"{Path(code.co_filename).stem}.{name}-{code.co_firstlineno}.py{sys.version_info.major}{sys.version_info.minor}*.nbi"
+    if not any(Path(advance.stats.cache_path).glob(index)):
+        tell("compiling the kernel, once on this machine, about 40 s")
