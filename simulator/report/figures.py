@@ -33,7 +33,11 @@ def per_megawatt(answers: Sequence[Answer]) -> Drawing:
 
 
 def _lead(group: Sequence[Answer]) -> str:
-    """Who leads on which basis at one tier, and by how much over the next."""
+    """Who leads on which basis at one tier, and by how much over the next; with one system alone, how far the bases lie apart."""
+    if len(group) == 1:
+        values = [getattr(group[0].agents_per_mw, basis) for basis in BASES]
+        span = f"{number(min(values))} to {number(max(values))} agents per MW"
+        return f"At {tier(group[0].slo)}, {plain(group[0].system)} holds {span}, by basis."
     leads: dict[str, list[tuple[float, str]]] = {}
     for basis in BASES:
         ranked = sorted(group, key=lambda a: -getattr(a.agents_per_mw, basis))

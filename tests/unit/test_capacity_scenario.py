@@ -146,7 +146,7 @@ def test_changes_by_path() -> None:
 
 def test_changes_inside_cells() -> None:
     scenario = load_scenario("compare", {"cells.1.deployment.max_seqs": 8})
-    assert scenario.cells[1].deployment == {"extends": "hgx_h200_v4pro_20tps", "max_seqs": 8}
+    assert scenario.cells[1].deployment == {"extends": "hgx_h200_v4pro_20tps_sglang", "max_seqs": 8}
     with pytest.raises(UserError, match="0 to 3"):
         load_scenario("compare", {"cells.9.slo.ttft_s": 8})
 
