@@ -160,7 +160,7 @@ def measure(world: World, output: Output) -> Window:
         trajectories=output.plays_finished,
         finished_output_tokens=finished_output,
         finished_tokens=finished_output + int(column["prompt_tokens"][finished].sum()),
-        finished_s=to_s(int((column["last_ps"] - column["send_ps"])[finished].sum())),
+        finished_s=float(to_seconds((column["last_ps"] - column["send_ps"])[finished]).sum()),
         complete=output.end_ps < stop.max_ps or not (stop.min_plays or stop.min_agent_plays),
         series=series_of(fleet.pools, output.series, output),
     )

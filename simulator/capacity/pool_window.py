@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from simulator.capacity.results import Series
 from simulator.engine.world import ROLE_DECODE, ROLE_PREFILL, ROLES, SERIES_COLUMNS, TOTAL_COLUMNS, Output, Pool
-from simulator.units import NS_PER_S, PS_PER_NS, UJ_PER_J
+from simulator.units import NS_PER_S, NS_PER_US, PS_PER_NS, UJ_PER_J
 
 STEP_TERMS = {
     "launch_floor": "floor_ns",
@@ -99,7 +99,7 @@ class PoolWindow:
     @property
     def kv_used_share(self) -> float:
         """Share of a rank's KV blocks that calls hold, averaged over the time in which its worker steps."""
-        return self._while_busy("used_block_ns") / self.blocks_per_rank
+        return self._while_busy("used_block_us") * NS_PER_US / self.blocks_per_rank
 
     @property
     def kv_peak_share(self) -> float:
@@ -189,7 +189,7 @@ def series_of(pools: Sequence[Pool], series: NDArray[np.int64], output: Output) 
         time_s=(np.arange(bins, dtype=np.float64) + 0.5) * bin_s,
         decode_batch=level["decode_seq_ns"][decoding].sum(axis=0) / (bin_ns * sum(ranks[i] for i in decoding)),
         waiting_calls=level["waiting_ns"].sum(axis=0) / bin_ns,
-        kv_used_share=level["used_block_ns"].sum(axis=0) / (bin_ns * blocks),
+        kv_used_share=level["used_block_us"].sum(axis=0) * NS_PER_US / (bin_ns * blocks),
         cache_hit=np.divide(cached, prompts, out=np.full_like(prompts, np.nan), where=prompts > 0),
         accelerator_w=level["energy_uj"].sum(axis=0) / UJ_PER_J / (bin_s * gpus) + _idle_w(pools, level["busy_ns"], bin_ns),
         output_tok_s=level["decode_tokens"].sum(axis=0) / bin_s,

@@ -2100,7 +2100,7 @@ def book_step(world, state, worker, duration_ps, energy_uj):
     row[4] += prefill
     row[5] += gained
     row[6] += cached
-    row[7] += used_blocks * duration_ns
+    row[7] += used_blocks * (duration_ns // 1000)
     row[8] += waiting * duration_ns
     if steady:
         totals[T_STEPS] += 1
@@ -2109,7 +2109,7 @@ def book_step(world, state, worker, duration_ps, energy_uj):
         totals[T_PREFILL_TOKENS] += prefill
         totals[T_DECODE_TOKENS] += gained
         totals[T_DECODE_SEQ] += decoding * duration_ns
-        totals[T_USED] += used_blocks * duration_ns
+        totals[T_USED] += used_blocks * (duration_ns // 1000)
 
 
 @stage

@@ -346,7 +346,7 @@ class Simulation:
             "prefill_tokens": sum(rank.prefill_tokens for rank in ranks),
             "decode_tokens": sum(len(rank.served) for rank in ranks) * kind.sched.accept_milli // 1000,
             "cached_tokens": sum(rank.hits for rank in ranks),
-            "used_block_ns": sum(rank.used_blocks for rank in ranks) * duration_ns,
+            "used_block_us": sum(rank.used_blocks for rank in ranks) * (duration_ns // 1000),
             "waiting_ns": sum(len(rank.waiting) for rank in ranks) * duration_ns,
         }
         self.add_to_series(ranks[0].pool_number, level)

@@ -254,18 +254,18 @@ of its ports' queues), lands, and decodes; times are -1 where nothing of the kin
 prefill. Of ``cached_tokens`` ``host_tokens`` came from the host tier; ``moved_tokens`` went over the link."""
 
 SERIES_COLUMNS = (
-    "steps", "busy_ns", "energy_uj", "decode_seq_ns", "prefill_tokens", "decode_tokens", "cached_tokens", "used_block_ns", "waiting_ns",
+    "steps", "busy_ns", "energy_uj", "decode_seq_ns", "prefill_tokens", "decode_tokens", "cached_tokens", "used_block_us", "waiting_ns",
 )  # fmt: skip
-"""Columns of `Output.series`, summed over the workers (and ranks) of a pool, by the bin in which the step began: ``*_ns`` products
-integrate a level over the step's time (``decode_seq_ns`` sequences, ``used_block_ns`` blocks held by calls, ``waiting_ns`` waiting
-calls)."""
+"""Columns of `Output.series`, summed over the workers (and ranks) of a pool, by the bin in which the step began: products integrate a
+level over the step's time (``decode_seq_ns`` sequences, ``waiting_ns`` waiting calls, ``used_block_us`` blocks held by calls: those are so
+many that nanoseconds would outgrow 64 bits)."""
 
 SERIES_BINS = 512
 """Bins of a time series: one second wide at first, doubling in width whenever a run outgrows them."""
 
 TOTAL_COLUMNS = (
     "steps", "busy_ns", "energy_uj", "floor_ns", "shared_ns", "context_ns", "decode_ns", "prefill_ns", "lockstep_wait_ns",
-    "prefill_tokens", "decode_tokens", "decode_seq_ns", "used_block_ns", "blocked_memory_ns", "blocked_seats_ns", "blocked_budget_ns",
+    "prefill_tokens", "decode_tokens", "decode_seq_ns", "used_block_us", "blocked_memory_ns", "blocked_seats_ns", "blocked_budget_ns",
     "preemptions", "evicted_blocks", "peak_used_blocks", "moved_tokens", "moving_ns", "host_loaded_tokens", "host_loading_ns",
     "host_stored_blocks",
 )  # fmt: skip

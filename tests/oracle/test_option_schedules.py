@@ -294,11 +294,14 @@ def test_a_slot_keeps_its_last_call_and_no_other_slot_sees_it(engine: Engine) ->
     assert by_agent(output, "cached_tokens") == [0, 0, 128, 0, 0, 128]
 
 
-@pytest.mark.parametrize(("prompt", "computed"), [(224, 96), (256, 256)])
-def test_a_slot_must_share_enough_of_the_prompt(engine: Engine, prompt: int, computed: int) -> None:
-    """B's slot shares 4 blocks; 0.6 of the 6 full ones before the last token is less than that, of 7 it is more: then the older slot."""
+@pytest.mark.parametrize(("prompt", "similarity", "computed"), [(224, 600, 96), (256, 600, 256), (192, 799, 64), (192, 800, 192)])
+def test_a_slot_must_share_enough_of_the_prompt(engine: Engine, prompt: int, similarity: int, computed: int) -> None:
+    """B's slot shares 4 blocks; 0.6 of the 6 full ones before the last token is less than that, of 7 it is more: then the older slot.
+
+    0.8 of 5 blocks is just 4, which is not enough.
+    """
     requests = [Request("A", 128, 1, text="X"), Request("B", 128, 1, text="Y", at=2), Request("C", prompt, 1, at=3, text="Y")]
-    options = {"prefix_cache": CACHE_SLOTS, "max_seqs": 2, "similarity_milli": 600}
+    options = {"prefix_cache": CACHE_SLOTS, "max_seqs": 2, "similarity_milli": similarity}
     check(engine, requests, f"1: A128 f8\n2: B128 f8\n3: C{computed} f8", 16, 512, {"X": 4, "Y": 4}, **options)
 
 
@@ -318,6 +321,19 @@ def test_a_prefix_is_resumed_only_where_a_call_ended(engine: Engine, tails: int,
     plain = world_of(requests, 32, 256, {"X": 4})
     world = with_pools(plain, pool_like(plain, tails=tails))
     assert_timeline(world, engine(world), requests, f"1: A128 f28\n2: B32 f27\n3: C{computed[0]} f29\n4: D{computed[1]} f27")
+
+
+def test_an_end_from_which_a_call_resumed_is_the_newest(engine: Engine) -> None:
+    """Room for 2 ends. X's, then C's; B resumes at X's, so its own pushes out C's, and D resumes at X's again."""
+    requests = [
+        Request("A", 128, 1, text="X"),
+        Request("C", 128, 1, at=2),
+        Request("B", 160, 1, at=3, text="X"),
+        Request("D", 160, 1, at=4, text="X"),
+    ]
+    plain = world_of(requests, 32, 256, {"X": 4})
+    world = with_pools(plain, pool_like(plain, tails=2))
+    assert_timeline(world, engine(world), requests, "1: A128 f28\n2: C128 f28\n3: B32 f27\n4: D32 f27")
 
 
 @pytest.mark.parametrize(("host_blocks", "last", "tokens"), [(10, "Y1", [32, 64]), (1, "Y33", [32, 32]), (0, "", [])])

@@ -25,17 +25,17 @@ def times_ms(output: Output) -> dict[int, tuple[int, int]]:
 
 
 def test_a_parent_waits_for_the_last_of_its_children_and_then_for_its_tool(engine: Engine) -> None:
-    """Steps of 10 ms in which everybody takes part. Call 0 (4 tokens) ends at 40 and spawns three: at once, 5 and 100 ms later.
+    """Steps of 10 ms in which everybody takes part. Call 0 (4 tokens) ends at 40 and spawns three: at once, 100 and 5 ms later.
 
     Child a (calls 2, 3): steps begin at 40, so call 2 of 3 tokens ends at 70; its tool takes 30; call 3 of 1 token.
-    Child b (call 4): sent at 45, in the step at 50, 2 tokens: ends at 70. Child c (call 5): sent at 140, 6 tokens, ends at 200.
-    Call 1 is sent 25 ms after c.
+    Child b (call 4): sent at 140, 6 tokens, ends at 200. Child c (call 5): sent at 45, in the step at 50, 2 tokens: ends at 70.
+    Call 1 is sent 25 ms after b.
     """
     pool = pool_of(constant_law(10 * MS), SCHED._replace(max_seqs=8))
-    calls = [Call(0, 10, 4, 0.025), Call(10, 10, 1), Call(0, 10, 3, 0.03), Call(10, 10, 1), Call(0, 10, 2), Call(0, 10, 6)]
-    agents = [SubAgent(0, 2, 0.0), SubAgent(0, 4, 0.005), SubAgent(0, 5, 0.1)]
+    calls = [Call(0, 10, 4, 0.025), Call(10, 10, 1), Call(0, 10, 3, 0.03), Call(10, 10, 1), Call(0, 10, 6), Call(0, 10, 2)]
+    agents = [SubAgent(0, 2, 0.0), SubAgent(0, 4, 0.1), SubAgent(0, 5, 0.005)]
     output = engine(world_of([(calls, agents)], at(0), [pool]))
-    assert times_ms(output) == {0: (0, 40), 2: (40, 70), 3: (100, 110), 4: (45, 70), 5: (140, 200), 1: (225, 235)}
+    assert times_ms(output) == {0: (0, 40), 2: (40, 70), 3: (100, 110), 4: (140, 200), 5: (45, 70), 1: (225, 235)}
     assert dict(zip(column(output, "call").tolist(), column(output, "thread").tolist(), strict=True)) == {
         0: 0,
         1: 0,

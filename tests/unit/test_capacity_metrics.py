@@ -110,7 +110,7 @@ def test_series_are_levels() -> None:
     out.series[0, 0, columns["busy_ns"]] = 10**9
     out.series[0, 0, columns["energy_uj"]] = 800 * 10**6
     out.series[0, 0, columns["decode_seq_ns"]] = 16 * 10**9
-    out.series[0, 0, columns["used_block_ns"]] = 4_000 * 10**9
+    out.series[0, 0, columns["used_block_us"]] = 4_000 * 10**6
     out.series[0, 0, columns["cached_tokens"]] = 300
     out.series[0, 0, columns["prefill_tokens"]] = 100
     series = measure(world(), out).series
@@ -136,7 +136,7 @@ def two_pools() -> tuple[tuple[object, ...], dict[str, object]]:
         },
         {
             "busy_ns": 80 * SECOND_NS, "energy_uj": 320_000 * 10**6, "context_ns": 3, "shared_ns": 1, "moving_ns": 40 * SECOND_NS,
-            "decode_seq_ns": 3_200 * SECOND_NS, "used_block_ns": 32_000 * SECOND_NS, "peak_used_blocks": 150,
+            "decode_seq_ns": 3_200 * SECOND_NS, "used_block_us": 32_000 * SECOND_NS // 1000, "peak_used_blocks": 150,
             "lockstep_wait_ns": 80 * SECOND_NS, "host_loading_ns": 100 * SECOND_NS, "preemptions": 4,
         },
     )  # fmt: skip
@@ -186,7 +186,7 @@ def test_series_of_the_fleet_add_up() -> None:
     out.series[:, 0, column["energy_uj"]] = [600 * 10**6, 2_000 * 10**6]
     out.series[:, 0, column["busy_ns"]] = [3 * second, second // 2]
     out.series[:, 0, column["decode_seq_ns"]] = [0, 40 * second]
-    out.series[:, 0, column["used_block_ns"]] = [300 * second, 400 * second]
+    out.series[:, 0, column["used_block_us"]] = [300 * second // 1000, 400 * second // 1000]
     out.series[:, 0, column["waiting_ns"]] = [5 * second, 2 * second]
     out.series[:, 0, column["prefill_tokens"]] = [100, 1]
     out.series[:, 0, column["cached_tokens"]] = [300, 999]
