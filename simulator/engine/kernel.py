@@ -1441,7 +1441,8 @@ def preempt(world, state, rank, lane):
         lanes[lane, L_KNOWN] = min(lanes[lane, L_KNOWN] + done * kind[P_ACCEPT] // 1000, most)
         lanes[lane, L_STEPS_LEFT] -= done
         computed = lanes[lane, L_KNOWN] - 1
-    hash_blocks(world, state, rank, lane, min(computed // world.rules[U_BLOCK], lanes[lane, L_HELD]))
+    if kind[P_VISIBLE] == VISIBLE_SCHEDULED:
+        hash_blocks(world, state, rank, lane, min(computed // world.rules[U_BLOCK], lanes[lane, L_HELD]))
     release_blocks(world, state, rank, lane, lanes[lane, L_HELD])
     leave_seat(world, state, rank, lane)
     if kind[P_REQUEUE] == REQUEUE_FRONT:

@@ -514,7 +514,8 @@ class Rank:
             call.known = min(call.known + call.steps_done * self.sched.accept_milli // 1000, most)
             call.steps_left -= call.steps_done
             computed = call.known - 1
-        freed = self.vacate(call, computed)
+        # Where blocks become findable by a step's result, those of its answer never do: it has not finished.
+        freed = self.vacate(call, computed if self.sched.visible == VISIBLE_SCHEDULED else 0)
         call.state, call.preemptions, call.steps_done = "waiting", call.preemptions + 1, 0
         if self.sched.requeue == REQUEUE_FRONT:
             self.waiting.appendleft(call)
