@@ -142,6 +142,43 @@ def compare(
     say(f"report: {out / 'report.html'}")
 
 
+Gpus = Annotated[int | None, typer.Option("--gpus", min=1, help="GPUs that a shape may use; one system by default.", show_default=False)]
+Widest = Annotated[int | None, typer.Option("--widest", min=1, help="GPUs of the widest worker.", show_default=False)]
+Attention = Annotated[
+    list[str] | None,
+    typer.Option("--attention", metavar="dp|tp", help="Attention layouts; the base's by default. May be repeated.", show_default=False),
+]
+
+
+def shape(
+    scenario: ScenarioRef,
+    changes: Changes = None,
+    as_json: AsJson = False,
+    gpus: Gpus = None,
+    widest: Widest = None,
+    finalists: Annotated[int, typer.Option("--finalists", min=1, help="Shapes to simulate; the others are rated on paper.")] = 4,
+    by: Annotated[str, typer.Option("--by", metavar="gpu|mw", help="What the best shape holds most agents per.")] = "gpu",
+    attention: Attention = None,
+) -> None:
+    """Which pool sizes and layouts hold most agents, from the scenario's deployment on."""
+    from simulator.capacity.shape import find_shape
+    from simulator.capacity.shape_json import shape_json
+    from simulator.capacity.shape_space import Space
+    from simulator.cli.screen import progress, show_json, show_sheets, tell_first_compile
+    from simulator.report.shape_tables import shape_sentence, shape_sheets
+
+    asked = _scenario(scenario, changes)
+    space = Space(gpus=gpus or 0, widest=widest or 0, attentions=tuple(attention or ()))
+    with progress() as tell:
+        tell_first_compile(tell)
+        found = find_shape(asked, space, by=by, finalists=finalists, progress=tell)
+    if as_json:
+        show_json(shape_json(found))
+    else:
+        show_sheets(shape_sheets(found))
+        print(f"\n{shape_sentence(found)}")
+
+
 def _scenario(ref: str, changes: list[str] | None) -> Scenario:
     from simulator.capacity import load_scenario
     from simulator.capacity.document import parse_overrides

@@ -44,6 +44,7 @@ app = typer.Typer(
 app.command("run", rich_help_panel="Ask")(ask.run)
 app.command("capacity", rich_help_panel="Ask")(ask.capacity)
 app.command("compare", rich_help_panel="Ask")(ask.compare)
+app.command("shape", rich_help_panel="Ask")(ask.shape)
 app.add_typer(know.profiles, name="profiles", rich_help_panel="Know")
 app.add_typer(know.trajectories, name="trajectories", rich_help_panel="Know")
 
