@@ -24,7 +24,8 @@ class Compiled:
     """What an engine replays, and what an infinite cache would reuse of it.
 
     ``reusable_tokens`` and ``reusable_block_tokens`` are sums over one play of each trajectory, at token and at block granularity: what an
-    earlier call of the play left, or (outside ``SCOPE_PLAY``) an earlier play. The last token of a prompt is never reusable: it must be
+    earlier call of the play left, or (outside ``SCOPE_PLAY``) an earlier play; of the set's `prefixes`, what a trajectory before it in the
+    set had. The last token of a prompt is never reusable: it must be
     computed to sample from it. Where sub-agents run in parallel these are upper bounds: "earlier" is in recorded order, a call, what it
     spawned, the next call, as if siblings ran one after the other.
 
@@ -74,7 +75,7 @@ def compile_calls(
     history : {"recorded", "generated"}, optional
         Whether a later prompt reuses earlier prompts only, or generated answers too; the set's own when left out.
     marker : {"front", "after_system", "none"}
-        Where each play's random marker stands: before everything (nothing is shared between plays), after the shared prefix, or
+        Where each play's random marker stands: before everything (nothing is shared between plays), after what the set says is shared, or
         nowhere (plays of one trajectory share their prompts). The marker's own few tokens are not counted.
     accept_pmf : sequence of float
         Probability that a decode step yields 1, 2, .. tokens; read only when `drafts` > 0.
@@ -94,7 +95,7 @@ def compile_calls(
     _refuse_bad_arguments(block_tokens, history, marker, accept_pmf, drafts, max_context_tokens)
     limit = max_context_tokens if max_context_tokens is not None else NEVER
     kept, cut = _cut(trajectories, limit)
-    forest = Forest(block_tokens, trajectories.shared_prefix_tokens, history == "generated", marker)
+    forest = Forest(block_tokens, trajectories.shared_prefix_tokens, history == "generated", marker, trajectories.prefixes)
     for trajectory in kept:
         forest.add(trajectory)
     flat = [call for trajectory in kept for call in trajectory.calls]

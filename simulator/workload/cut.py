@@ -28,7 +28,7 @@ def cut_trajectory(trajectory: Trajectory, limit: int) -> Trajectory | None:
         for index in thread[:length]:
             place[index] = len(place)
     calls = tuple(_moved(trajectory, index, place) for index in place)
-    return Trajectory(trajectory.id, calls, trajectory.labels, tuple(sub_agents))
+    return replace(trajectory, calls=calls, sub_agents=tuple(sub_agents))
 
 
 def _moved(trajectory: Trajectory, index: int, place: dict[int, int]) -> Call:

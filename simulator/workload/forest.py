@@ -1,19 +1,35 @@
 """The compressed radix tree of prompts in KV blocks while it grows. Inputs: trajectories, and where a play's marker stands."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from simulator.workload.arrays import SCOPE_ALL, SCOPE_PLAY, SCOPE_TRAJECTORY
-from simulator.workload.trajectory import Call, Marker, Trajectory, recorded_order
+from simulator.workload.trajectory import Call, Marker, Prefix, Trajectory, prefix_depths, recorded_order
 
 NEVER = 2**62
+
+
+@dataclass(slots=True)
+class _Shared:
+    """The end of a prefix of the set: its depth, the node in which its full blocks end, and whether some prompt had it yet."""
+
+    tokens: int
+    blocks: int
+    node: int
+    parent: int
+    seen: bool = False
 
 
 class Forest:
     """The prefix tree while it grows, one trajectory after another.
 
+    The set's prefixes lie in it as nodes of `SCOPE_ALL`, unless each play's marker stands in front of them.
+
     With generated history, two calls that both extend one call share its answer but for the last token, which only the later prompts
     compute: a block that this token completes counts as computed by each.
     """
 
-    def __init__(self, block_tokens: int, shared_tokens: int, generated: bool, marker: Marker) -> None:
+    def __init__(self, block_tokens: int, shared_tokens: int, generated: bool, marker: Marker, prefixes: Sequence[Prefix] = ()) -> None:
         self.block_tokens, self.shared_tokens, self.generated, self.marker = block_tokens, shared_tokens, generated, marker
         self.parent: list[int] = []
         self.start: list[int] = []
@@ -28,6 +44,17 @@ class Forest:
         self.prompt_scope = SCOPE_TRAJECTORY if marker == "none" else SCOPE_PLAY
         self.shared_blocks = shared_tokens // block_tokens
         self.system = -1 if marker == "front" or not self.shared_blocks else self._node(-1, 0, self.shared_blocks, SCOPE_ALL)
+        self.prefixes: list[_Shared] = []
+        for prefix, tokens in zip(prefixes if marker != "front" else (), prefix_depths(prefixes), strict=False):
+            self._lay(prefix, tokens)
+
+    def _lay(self, prefix: Prefix, tokens: int) -> None:
+        """Adds the node of a prefix; none where no full block ends in it."""
+        above = self.prefixes[prefix.parent] if prefix.parent >= 0 else _Shared(0, 0, -1, -1)
+        blocks, node = tokens // self.block_tokens, above.node
+        if blocks > above.blocks:
+            node = self._node(above.node, above.blocks, blocks - above.blocks, SCOPE_ALL)
+        self.prefixes.append(_Shared(tokens, blocks, node, prefix.parent))
 
     def add(self, trajectory: Trajectory) -> None:
         """Places every call of one trajectory."""
@@ -58,6 +85,9 @@ class Forest:
         shared = min(self.shared_blocks, full)
         if shared >= blocks:
             blocks, end = shared, system
+        prefix = self.prefixes[call.prefix] if call.prefix is not None and self.prefixes else None
+        if prefix is not None and prefix.blocks > blocks:
+            blocks, end = prefix.blocks, prefix.node
         above = self._ending_at(end, blocks)
         sampled_from = NEVER if base is None else self._sampled_from(call, base, base_id)
         scope = self.prompt_scope if sampled_from == NEVER else SCOPE_PLAY
@@ -67,8 +97,15 @@ class Forest:
         self.leaf[call_id] = leaf
         self.answer[call_id] = self._node(leaf, full, answered, SCOPE_PLAY) if answered else -1
         seen = prompt if self.marker != "front" else longest_before
-        tokens = max(tokens, min(self.shared_tokens, seen, prompt))
+        tokens = max(tokens, min(self.shared_tokens, seen, prompt), self._seen_tokens(prefix))
         self._count(prompt if scope == SCOPE_TRAJECTORY else tokens, prompt)
+
+    def _seen_tokens(self, prefix: _Shared | None) -> int:
+        """Tokens of a prefix that some prompt before this one had; from now on all of it."""
+        while prefix is not None and not prefix.seen:
+            prefix.seen = True
+            prefix = self.prefixes[prefix.parent] if prefix.parent >= 0 else None
+        return prefix.tokens if prefix is not None else 0
 
     def _extended_tokens(self, call: Call, base: Call) -> int:
         """Leading tokens of a prompt whose KV the call it extends computed."""

@@ -235,7 +235,7 @@ def _fanned_out(trajectory: Trajectory, index: int, seed: int, shape: Shape, fan
             task = max(1, round(fan_out.task_tokens * math.exp(fan_out.task_sigma * rng.standard_normal())))
             sub_agents.append(SubAgent(spawned_by, len(calls), round(rng.uniform(*fan_out.delay_s), 3)))
             calls += _chain(rng, planned, 1.0, task, fan_out.max_prompt_tokens, shape)
-    return Trajectory(trajectory.id, tuple(calls), trajectory.labels, tuple(sub_agents))
+    return replace(trajectory, calls=tuple(calls), sub_agents=tuple(sub_agents))
 
 
 def _chain(rng: np.random.Generator, planned: int, pace: float, task: int, max_prompt_tokens: int, shape: Shape) -> tuple[Call, ...]:

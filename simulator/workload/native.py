@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import Mistake, UserError
-from simulator.workload.trajectory import Call, SubAgent, Trajectory, TrajectorySet, recorded_order, trajectory_mistakes
+from simulator.workload.trajectory import Call, Prefix, SubAgent, Trajectory, TrajectorySet, recorded_order, trajectory_mistakes
 
 FORMAT = "agentwatt-trajectories"
 VERSION = 1
 CONTEXTS = ("delta", "cumulative")
-HEADER_KEYS = ("format", "version", "name", "context", "history", "shared_prefix_tokens", "provenance")
-TRAJECTORY_KEYS = ("id", "labels", "calls", "sub_agents")
+HEADER_KEYS = ("format", "version", "name", "context", "history", "shared_prefix_tokens", "prefixes", "provenance")
+TRAJECTORY_KEYS = ("id", "labels", "arrival_s", "calls", "sub_agents")
 SUB_AGENT_KEYS = ("spawned_by", "delay_s", "calls")
 CALL_KEYS = {
-    "delta": ("new_tokens", "kept_tokens", "output_tokens", "tool_s", "extends"),
-    "cumulative": ("prompt_tokens", "kept_tokens", "output_tokens", "tool_s", "extends"),
+    "delta": ("new_tokens", "kept_tokens", "output_tokens", "tool_s", "extends", "prefix", "sandbox_s", "tool"),
+    "cumulative": ("prompt_tokens", "kept_tokens", "output_tokens", "tool_s", "extends", "prefix", "sandbox_s", "tool"),
 }
 MOST_MISTAKES = 50
 
@@ -59,6 +59,7 @@ def read_native(path: Path) -> TrajectorySet:
         shared_prefix_tokens=header.get("shared_prefix_tokens", 0),
         trajectories=tuple(trajectories),
         provenance=header.get("provenance", {}),
+        prefixes=tuple(Prefix(tokens, parent) for tokens, parent in header.get("prefixes", [])),
     )
 
 
@@ -73,7 +74,7 @@ def is_native(path: Path) -> bool:
 
 def native_text(trajectories: TrajectorySet) -> str:
     """A set as text of the native format, context ``delta``; keys that say the default are left out."""
-    header = {
+    header: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "name": trajectories.name,
@@ -82,11 +83,15 @@ def native_text(trajectories: TrajectorySet) -> str:
         "shared_prefix_tokens": trajectories.shared_prefix_tokens,
         "provenance": dict(trajectories.provenance),
     }
+    if trajectories.prefixes:
+        header["prefixes"] = [[prefix.tokens, prefix.parent] for prefix in trajectories.prefixes]
     rows = [header]
     for trajectory in trajectories.trajectories:
         row: dict[str, Any] = {"id": trajectory.id}
         if trajectory.labels:
             row["labels"] = dict(trajectory.labels)
+        if trajectory.arrival_s is not None:
+            row["arrival_s"] = trajectory.arrival_s
         main, *beside = trajectory.threads
         row["calls"] = [_call_row(trajectory, index) for index in main]
         if beside:
@@ -118,6 +123,12 @@ def _call_row(trajectory: Trajectory, index: int) -> dict[str, Any]:
         row["kept_tokens"] = call.kept_tokens
     if call.extends is not None:
         row["extends"] = call.extends
+    if call.prefix is not None:
+        row["prefix"] = call.prefix
+    if call.sandbox_s is not None:
+        row["sandbox_s"] = call.sandbox_s
+    if call.tool:
+        row["tool"] = call.tool
     return row
 
 
@@ -178,6 +189,13 @@ class _Reader:
         self.whole(found, "shared_prefix_tokens", "", line, default=0)
         if not isinstance(found.get("name", ""), str):
             self.add("name", repr(found["name"]), "text", line=line)
+        if not _is_pairs(found.get("prefixes", [])):
+            self.add(
+                "prefixes",
+                repr(found["prefixes"])[:40],
+                "a list of pairs of whole numbers: tokens, and the prefix before it or -1",
+                line=line,
+            )
         if not _is_text_mapping(found.get("provenance", {})):
             self.add("provenance", repr(found["provenance"]), "an object of texts", line=line)
         return found if len(self.mistakes) == before else {}
@@ -191,6 +209,7 @@ class _Reader:
         labels = found.get("labels", {})
         if not _is_text_mapping(labels):
             self.add(f"{name}.labels", repr(labels), "an object of texts", line=line)
+        arrival_s = self.seconds(found, "arrival_s", f"{name}.", line) if "arrival_s" in found else None
         rows = self.calls(found, context, name, line)
         sub_agents: list[SubAgent] = []
         for number, row in enumerate(self.listed(found, "sub_agents", "sub-agent", name, line) if "sub_agents" in found else []):
@@ -204,7 +223,7 @@ class _Reader:
             rows += self.calls(row, context, place, line)
         if len(self.mistakes) > before:
             return None  # calls build on each other
-        trajectory = _filled(Trajectory(name, (), labels, tuple(sub_agents)), rows, context)
+        trajectory = _filled(Trajectory(name, (), labels, tuple(sub_agents), arrival_s), rows, context)
         self.mistakes += trajectory_mistakes(trajectory, self.file, line)
         return trajectory if len(self.mistakes) == before else None
 
@@ -229,11 +248,14 @@ class _Reader:
             return
         prefix = place + "."
         self.known_keys(row, CALL_KEYS[context], prefix, line)
-        for name in ("extends", "kept_tokens"):
+        for name in ("extends", "kept_tokens", "prefix"):
             self.whole(row, name, prefix, line, default=None)
         for name in (CALL_KEYS[context][0], "output_tokens"):
             self.whole(row, name, prefix, line)
         self.seconds(row, "tool_s", prefix, line)
+        self.seconds(row, "sandbox_s", prefix, line)
+        if not isinstance(row.get("tool", ""), str):
+            self.add(prefix + "tool", repr(row["tool"])[:40], "names of tools, joined by commas", line=line)
 
     def seconds(self, row: dict[str, Any], name: str, prefix: str, line: int) -> float:
         value = row.get(name, 0)
@@ -261,13 +283,27 @@ class _Reader:
 
 def _filled(empty: Trajectory, rows: list[dict[str, Any]], context: str) -> Trajectory:
     """A trajectory with its calls: where a row does not say what it keeps, it is the whole prompt of the call it extends."""
-    calls = [Call(0, 0, row["output_tokens"], float(row.get("tool_s", 0)), row.get("extends")) for row in rows]
+    calls = [_bare_call(row) for row in rows]
     frame = replace(empty, calls=tuple(calls))
     for index in recorded_order(len(rows), empty.sub_agents):
         base, size = frame.base(index), rows[index][CALL_KEYS[context][0]]
         kept = rows[index].get("kept_tokens", calls[base].prompt_tokens if 0 <= base < len(rows) else 0)
         calls[index] = replace(calls[index], kept_tokens=kept, new_tokens=size if context == "delta" else size - kept)
     return replace(empty, calls=tuple(calls))
+
+
+def _bare_call(row: dict[str, Any]) -> Call:
+    """A call whose prompt is still to be filled in."""
+    sandbox_s = float(row["sandbox_s"]) if "sandbox_s" in row else None
+    return Call(
+        0, 0, row["output_tokens"], float(row.get("tool_s", 0)), row.get("extends"), row.get("prefix"), sandbox_s, row.get("tool", "")
+    )
+
+
+def _is_pairs(value: object) -> bool:
+    if not isinstance(value, list):
+        return False
+    return all(isinstance(pair, list) and len(pair) == 2 and all(type(number) is int for number in pair) for pair in value)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

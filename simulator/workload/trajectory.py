@@ -39,6 +39,13 @@ class Call:
     extends : int or None
         Index in the trajectory of the call whose prompt this one shares most with, which must be over before this one is sent; None for the
         call before of the same thread (for nothing, in the first call of a thread).
+    prefix : int or None
+        Index of the set's prefix with which this prompt begins, given where that is longer than `kept_tokens`: what it shares with other
+        trajectories.
+    sandbox_s : float or None
+        Seconds that the tools themselves ran within the wait; None where only the wall gap (`tool_s`) was recorded.
+    tool : str
+        Names of the tools that ran after this call, sorted and joined by commas; empty where unknown or none.
     """
 
     kept_tokens: int
@@ -46,11 +53,30 @@ class Call:
     output_tokens: int
     tool_s: float = 0.0
     extends: int | None = None
+    prefix: int | None = None
+    sandbox_s: float | None = None
+    tool: str = ""
 
     @property
     def prompt_tokens(self) -> int:
         """Full prompt, the shared part included."""
         return self.kept_tokens + self.new_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """A run of tokens with which prompts of several trajectories begin, or go on after those of another prefix: a node of a tree.
+
+    Attributes
+    ----------
+    tokens : int
+        Length of the run.
+    parent : int
+        Index in the set of the prefix directly before it, which is listed earlier; -1 for none.
+    """
+
+    tokens: int
+    parent: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +108,20 @@ class Trajectory:
     calls : tuple of Call
         The calls of the main thread, then those of each sub-agent.
     labels : mapping
+        Texts to filter and compare by; readers use ``harness``, ``model``, ``language`` and ``tool``, several values joined by commas.
     sub_agents : tuple of SubAgent
         In the order of their calls and of the calls that spawn them: siblings stand side by side, after their parent. All that a call
         spawned are over before the next call of its thread is sent, and before that thread itself is over.
+    arrival_s : float or None
+        Seconds from the start of the recording to its first call; None where unknown. In a set whose trajectories all have one the
+        recording may be played open loop.
     """
 
     id: str
     calls: tuple[Call, ...]
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     sub_agents: tuple[SubAgent, ...] = ()
+    arrival_s: float | None = None
 
     @property
     def threads(self) -> tuple[range, ...]:
@@ -171,6 +202,9 @@ class TrajectorySet:
         Ids are unique.
     provenance : mapping
         Where the numbers come from: origin, licence, method, what a reader cut or dropped; ``quality`` is one of `QUALITIES`.
+    prefixes : tuple of Prefix
+        What prompts of different trajectories begin with in common, as a tree; `Call.prefix` names its nodes. Empty when unknown, none, or
+        said by `shared_prefix_tokens`.
 
     Raises
     ------
@@ -183,11 +217,25 @@ class TrajectorySet:
     shared_prefix_tokens: int
     trajectories: tuple[Trajectory, ...]
     provenance: Mapping[str, str] = field(default_factory=dict, hash=False)
+    prefixes: tuple[Prefix, ...] = ()
+
+    @property
+    def has_arrivals(self) -> bool:
+        """Whether every trajectory says when it began."""
+        return all(trajectory.arrival_s is not None for trajectory in self.trajectories)
 
     def __post_init__(self) -> None:
         mistakes = set_mistakes(self)
         if mistakes:
             raise UserError(mistakes)
+
+
+def prefix_depths(prefixes: Sequence[Prefix]) -> list[int]:
+    """By prefix: tokens from the beginning of a prompt to its end."""
+    depths: list[int] = []
+    for prefix in prefixes:
+        depths.append(prefix.tokens + (depths[prefix.parent] if prefix.parent >= 0 else 0))
+    return depths
 
 
 def set_mistakes(found: TrajectorySet) -> list[Mistake]:
@@ -202,6 +250,9 @@ def set_mistakes(found: TrajectorySet) -> list[Mistake]:
         mistakes.append(Mistake(found.name, "provenance.quality", repr(quality), ", ".join(QUALITIES)))
     if not found.trajectories:
         mistakes.append(Mistake(found.name, "trajectories", "none", "at least one"))
+    if wrong := _prefix_mistakes(found):
+        return mistakes + wrong
+    depths = prefix_depths(found.prefixes)
     seen: set[str] = set()
     for trajectory in found.trajectories:
         if trajectory.id in seen:
@@ -211,12 +262,45 @@ def set_mistakes(found: TrajectorySet) -> list[Mistake]:
             mistakes.append(Mistake(found.name, f"{trajectory.id}.calls", "none", "at least one call"))
         else:
             mistakes += trajectory_mistakes(trajectory, found.name)
+            mistakes += _named_prefix_mistakes(trajectory, depths, found.name)
+    return mistakes
+
+
+def _prefix_mistakes(found: TrajectorySet) -> list[Mistake]:
+    mistakes: list[Mistake] = []
+    for index, prefix in enumerate(found.prefixes):
+        if prefix.tokens < 1:
+            mistakes.append(Mistake(found.name, f"prefixes[{index}].tokens", str(prefix.tokens), "at least 1"))
+        if not -1 <= prefix.parent < index:
+            mistakes.append(
+                Mistake(found.name, f"prefixes[{index}].parent", str(prefix.parent), f"an earlier prefix, or -1: below {index}")
+            )
+    if found.prefixes and found.shared_prefix_tokens:
+        hint = "make what every prompt begins with the first prefix"
+        mistakes.append(Mistake(found.name, "shared_prefix_tokens", str(found.shared_prefix_tokens), "0 beside prefixes", hint))
+    return mistakes
+
+
+def _named_prefix_mistakes(trajectory: Trajectory, depths: Sequence[int], file: str) -> list[Mistake]:
+    mistakes: list[Mistake] = []
+    for index, call in enumerate(trajectory.calls):
+        if call.prefix is None:
+            continue
+        place = f"{trajectory.place(index)}.prefix"
+        if not 0 <= call.prefix < len(depths):
+            mistakes.append(Mistake(file, place, str(call.prefix), f"one of the {len(depths)} prefixes of the set, from 0"))
+        elif depths[call.prefix] > call.prompt_tokens:
+            allowed = f"a prefix of at most {call.prompt_tokens} tokens, the prompt"
+            mistakes.append(Mistake(file, place, f"one of {depths[call.prefix]} tokens", allowed))
     return mistakes
 
 
 def trajectory_mistakes(trajectory: Trajectory, file: str, line: int = 0) -> list[Mistake]:
     """Everything wrong with a trajectory that has calls: with its threads, or, where these are good, with its calls."""
     mistakes = _thread_mistakes(trajectory, file, line) if trajectory.sub_agents else []
+    arrival_s = trajectory.arrival_s
+    if arrival_s is not None and not (math.isfinite(arrival_s) and arrival_s >= 0):
+        mistakes.append(Mistake(file, f"{trajectory.id}.arrival_s", str(arrival_s), "seconds >= 0", "", line))
     if not mistakes:
         for index in range(len(trajectory.calls)):
             mistakes += _call_mistakes(trajectory, index, file, line)
@@ -254,6 +338,8 @@ def _call_mistakes(trajectory: Trajectory, index: int, file: str, line: int) -> 
     check(call.new_tokens >= 0, "new_tokens", call.new_tokens, ">= 0", "a prompt cannot be shorter than what it keeps")
     check(call.output_tokens >= 1, "output_tokens", call.output_tokens, "at least 1")
     check(math.isfinite(call.tool_s) and call.tool_s >= 0, "tool_s", call.tool_s, "seconds >= 0")
+    if call.sandbox_s is not None:
+        check(math.isfinite(call.sandbox_s) and call.sandbox_s >= 0, "sandbox_s", call.sandbox_s, "seconds >= 0")
     base = trajectory.base(index)
     if call.extends is not None and not (0 <= base < len(trajectory.calls) and trajectory.over(base, index)):
         if trajectory.sub_agents:
