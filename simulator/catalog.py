@@ -10,12 +10,13 @@ FOLDERS = {
     "models": "hardware_profiles/models",
     "engines": "hardware_profiles/engines",
     "deployments": "hardware_profiles/deployments",
+    "evidence": "hardware_profiles/evidence",
     "trajectories": "trajectories",
     "scenarios": "scenarios",
 }
 """Kind of data -> folder under the repository root."""
 
-SUFFIXES = (".yaml", ".jsonl", ".jsonl.gz")
+SUFFIXES = (".yaml", ".csv", ".jsonl", ".jsonl.gz")
 
 
 def folder(kind: str) -> Path:
