@@ -21,7 +21,7 @@ from simulator.engine.world import (
     Sched,
 )
 from simulator.hardware.deployment import Deployment, WorkerPool
-from simulator.hardware.memory import kv_bytes_per_token, kv_fixed_bytes
+from simulator.hardware.memory import kv_bytes_per_token, kv_fixed_bytes, kv_share
 from simulator.hardware.model_card import ModelCard
 from simulator.hardware.power import power_law
 from simulator.hardware.step_law import FRACTION_BITS, step_law
@@ -74,10 +74,11 @@ def port_time(system: System, model: ModelCard, deployment: Deployment, pool: Wo
 
 
 def host_time(system: System, model: ModelCard, deployment: Deployment, pool: WorkerPool) -> LinkTime:
-    """Time to bring KV back from the host tier: every GPU loads its own copy over its own link, so the rate is that of one GPU."""
+    """Time to bring KV back from the host tier: every GPU loads its KV heads, or a copy of all where there is one, over its own link."""
     if not pool.host_blocks:
         return LinkTime(0, 0)
-    return _link_time(model, deployment, system.host_link_bytes_per_s, deployment.host_latency_s)
+    rate = system.host_link_bytes_per_s / kv_share(model, pool.gpus_per_rank)
+    return _link_time(model, deployment, rate, deployment.host_latency_s)
 
 
 def _link_time(model: ModelCard, deployment: Deployment, bytes_per_s: float, latency_s: float) -> LinkTime:

@@ -47,7 +47,8 @@ class WorkerPool:
     role : str
         ``mixed``: calls are prefilled and decoded here; ``prefill``: prefilled, then their KV moves to a ``decode`` pool.
     attention : str
-        ``dp``: ranks hold different sequences; ``tp``: one rank, its KV replicated on every GPU.
+        ``dp``: ranks hold different sequences; ``tp``: one rank, its KV heads split over
+        the GPUs, and replicated where there are fewer heads than GPUs.
     ranks, ep : int
         Attention shards of a worker, and GPUs over which its experts are spread.
     blocks_per_rank, fixed_blocks : int
@@ -122,6 +123,10 @@ class Deployment:
         Options of the preset that this deployment overrides; with any, it is inspired by the engine rather than imitating it.
     speed_floor_tok_s, ttft_ceiling_s : float
         The SLO tier that this deployment was shaped for (a hint; the scenario decides).
+    weight_type : str
+        ``stored`` as the model card says, or what experts, dense layers and attention are cast to.
+    index_type : str
+        Storage of indexer keys; ``none`` for a model without an indexer.
     drafts, accept_pmf : int, tuple of float
         Draft tokens per step, and the probability that a step of a decoding sequence yields 1, 2, .. tokens.
     first_token : str
@@ -146,6 +151,7 @@ class Deployment:
     inspired: tuple[str, ...]
     system: str
     model: str
+    weight_type: str
     speed_floor_tok_s: float
     ttft_ceiling_s: float
     compute_type: str

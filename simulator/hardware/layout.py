@@ -11,6 +11,7 @@ from simulator.hardware.model_card import ModelCard
 from simulator.hardware.profile import Profile
 from simulator.hardware.quality import Field
 from simulator.hardware.schemas import DEPLOYMENT
+from simulator.hardware.spec import missing
 from simulator.hardware.system import System
 
 PD_OPTIONS = (
@@ -22,7 +23,7 @@ PD_OPTIONS = (
 def layout_mistakes(profile: Profile, pools: Mapping[str, Profile], system: System, model: ModelCard) -> list[Mistake]:
     """All contradictions of a deployment, each once."""
     each = chain.from_iterable(_pool_mistakes(pool, system, model) for pool in pools.values())
-    return list(dict.fromkeys(chain(each, _fleet_mistakes(profile, pools, system))))
+    return list(dict.fromkeys(chain(_type_mistakes(profile, system, model), each, _fleet_mistakes(profile, pools, system))))
 
 
 def range_mistakes(profile: Profile, key: str, holds: bool, allowed: str) -> list[Mistake]:
@@ -55,6 +56,19 @@ def _pool_mistakes(pool: Profile, system: System, model: ModelCard) -> list[Mist
         *range_mistakes(pool, "ratio_min", pool["ratio_min"] <= pool["ratio_init"], f"at most ratio_init, {pool['ratio_init']:g}"),
         *range_mistakes(pool, "max_context_tokens", context, f"at most the model's {model.max_context_tokens:,}"),
     ]
+
+
+def _type_mistakes(profile: Profile, system: System, model: ModelCard) -> Iterator[Mistake]:
+    """Storage and compute types that the model or the system does not have."""
+    kv, index = ", ".join(model.kv_entry_bytes), ", ".join(model.index_entry_bytes)
+    yield from range_mistakes(profile, "kv_type", profile["kv_type"] in model.kv_entry_bytes, f"{kv}: what {model.name} can be stored in")
+    computes = system.flops(profile["compute_type"]) > 0
+    yield from range_mistakes(profile, "compute_type", computes, f"a type whose FLOP/s {system.name} gives")
+    if model.attention.indexed and "index_type" not in profile.fields:
+        yield missing(profile.file, "index_type", DEPLOYMENT["index_type"], f"{model.name} has an indexer")
+    elif "index_type" in profile.fields:
+        allowed = f"{index}: what {model.name}'s indexer keys can be stored in" if index else f"nothing: {model.name} has no indexer"
+        yield from range_mistakes(profile, "index_type", profile["index_type"] in model.index_entry_bytes, allowed)
 
 
 def _fleet_mistakes(profile: Profile, pools: Mapping[str, Profile], system: System) -> Iterator[Mistake]:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from simulator.catalog import names
 from simulator.errors import Mistake, UserError
+from simulator.hardware.card_rules import card_mistakes, card_parts
 from simulator.hardware.deployment import Deployment
 from simulator.hardware.grounds import grounds
 from simulator.hardware.layout import layout_mistakes, range_mistakes
@@ -19,13 +20,15 @@ from simulator.hardware.pools import worker_pool
 from simulator.hardware.preset import Preset, overridden
 from simulator.hardware.profile import PoolFields, Profile, parse
 from simulator.hardware.quality import worst_quality
-from simulator.hardware.schemas import DEPLOYMENT, ENGINE, INDEX_TYPES, KV_TYPES, MODEL, POOL, SYSTEM
+from simulator.hardware.schemas import DEPLOYMENT, ENGINE, MODEL, POOL, SYSTEM
 from simulator.hardware.system import System
 
 Ref = str | Path | Mapping[str, Any]
 Part = TypeVar("Part", System, ModelCard, Preset)
 
 UNUSED = {
+    "weight_type": "stored",
+    "index_type": "none",
     "first_token": "prefill",
     "kv_transfer": "end",
     "decode_prealloc": False,
@@ -36,7 +39,8 @@ UNUSED = {
     "kv_port": "rank",
     "host_latency_s": 0.0,
 }
-"""What stands in a deployment of mixed pools for options that its engine does not have; `layout_mistakes` refuses to use them."""
+"""What stands in a deployment for fields that it may leave out: weights as the card stores them, no indexer, and in mixed pools the options
+that its engine does not have; `layout_mistakes` refuses to use them."""
 
 GAINS = "gains per draft between 0 and 1, never growing"
 """What mean accepted lengths must show to belong to a distribution."""
@@ -52,20 +56,11 @@ def load_system(ref: Ref) -> System:
 def load_model(ref: Ref) -> ModelCard:
     """A model card by name, path or inline mapping. Raises `UserError` with every mistake in it."""
     profile = parse(ref, MODEL, "models")
-    layers = profile["csa_layers"] + profile["hca_layers"]
-    means = profile["accept_means"]
-    few = profile["experts_per_token"] <= profile["routed_experts"]
-    _raise_if(
-        [
-            *range_mistakes(profile, "layers", profile["layers"] == layers, f"csa_layers + hca_layers = {layers}"),
-            *range_mistakes(profile, "experts_per_token", few, f"at most routed_experts, {profile['routed_experts']}"),
-            *range_mistakes(profile, "accept_means", accept_pmf(means, len(means)) is not None, GAINS),
-        ]
-    )
-    parts = {key: profile[key] for key in MODEL if not key.startswith(("kv_entry_bytes_", "index_entry_bytes_"))}
-    parts["kv_entry_bytes"] = {kind: profile[f"kv_entry_bytes_{kind}"] for kind in KV_TYPES}
-    parts["index_entry_bytes"] = {kind: profile[f"index_entry_bytes_{kind}"] for kind in INDEX_TYPES}
-    return ModelCard(**_common(profile), **parts)
+    _raise_if(card_mistakes(profile))
+    means = profile.get("accept_means", ())
+    if means:
+        _raise_if(range_mistakes(profile, "accept_means", accept_pmf(means, len(means)) is not None, GAINS))
+    return ModelCard(**_common(profile), **card_parts(profile))
 
 
 def load_engine(ref: Ref) -> Preset:

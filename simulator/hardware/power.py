@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.hardware.deployment import Deployment, WorkerPool
-from simulator.hardware.memory import attention_flops_line, kv_read_line, weight_flops
+from simulator.hardware.memory import prompt_flops_line, weight_flops
 from simulator.hardware.model_card import ModelCard
-from simulator.hardware.step_law import FRACTION_BITS, streamed_bytes
+from simulator.hardware.step_law import FRACTION_BITS, gpu_kv_read_line, streamed_bytes
 from simulator.hardware.system import System
 from simulator.units import PS_PER_S, to_ps
 
@@ -49,12 +49,12 @@ class PowerLaw(NamedTuple):
 def power_law(system: System, model: ModelCard, deployment: Deployment, pool: WorkerPool) -> PowerLaw:
     """Derive the integer power law of one GPU of a pool (docs/power.md).
 
-    Under tensor parallelism a rank's FLOPs are spread over its GPUs, while each of them reads the whole (replicated) KV cache.
+    Under tensor parallelism a rank's FLOPs are spread over its GPUs, while each of them reads its KV heads, or all KV where there is one.
     FLOPs are taken against the dense peak of the deployment's ``compute_type``; those of draft passes are left out (about 2 %).
     """
     bandwidth, flops = system.hbm_bytes_per_s, system.flops(deployment.compute_type) * pool.gpus_per_rank
-    fixed_read, read_per_token = kv_read_line(model, deployment.kv_type, deployment.index_type)
-    fixed_flops, flops_per_pair = attention_flops_line(model)
+    fixed_read, read_per_token = gpu_kv_read_line(model, deployment, pool)
+    fixed_flops, flops_per_pair = prompt_flops_line(model)
     return PowerLaw(
         floor_mw=round(1000 * system.tdp_w * system.power_floor),
         hbm_mw=round(1000 * system.tdp_w * system.power_hbm),

@@ -14,7 +14,7 @@ from typing import Any
 from simulator.document import INLINE, Raw, bare, read, wrap
 from simulator.errors import Mistake, UserError
 from simulator.hardware.quality import Field, worst_quality
-from simulator.hardware.spec import Schema, Spec, read_fields
+from simulator.hardware.spec import Schema, Spec, missing, read_fields
 
 PLAIN_KEYS = ("name", "title", "extends", "notes")
 POOLS = "pools"
@@ -166,8 +166,7 @@ class _Reader:
     def _refuse_lack(self, profile: Profile, pool: str, key: str, spec: Spec, file: str) -> None:
         place, line = (f"{POOLS}.{pool}.{key}", profile.pools[pool].line) if pool else (key, 0)
         if not any(mistake.field.startswith(place) for mistake in self.mistakes):
-            whole = f"add '{key}: {{value: .., unit: {spec.unit}, source: .., quality: ..}}'"
-            self.mistakes.append(Mistake(file, place, "nothing", spec.allowed, whole, line))
+            self.mistakes.append(missing(file, key, spec, place=place, line=line))
 
     def _base(self, raw: Mapping[str, Raw], file: str, seen: tuple[str, ...]) -> Profile:
         """The profile that ``extends`` names (a path is taken from the folder of the file that says so); an empty one after a mistake."""

@@ -23,6 +23,7 @@ SYSTEM: Schema = {
     "hbm_bytes_per_s": Spec("number", "bytes/s", 1e10, 1e15),
     "bf16_flops": Spec("number", "FLOP/s", 1e12, 1e18),
     "fp8_flops": Spec("number", "FLOP/s", 1e12, 1e18),
+    "fp4_flops": Spec("number", "FLOP/s", 1e12, 1e18, optional=True),
     "scale_up_bytes_per_s": Spec("number", "bytes/s", 0, 1e14),
     "scale_out_bytes_per_s": Spec("number", "bytes/s", 0, 1e14, optional=True),
     "host_link_bytes_per_s": Spec("number", "bytes/s", 0, 1e14),
@@ -39,25 +40,33 @@ SYSTEM: Schema = {
 
 KV_TYPES = ("packed_fp8", "fp8", "bf16")
 INDEX_TYPES = ("fp4", "fp8", "bf16")
+WEIGHT_TYPES = ("stored", "bf16", "fp8", "fp4")
+
+ATTENTION_KINDS = ("gqa", "mla", "compressed")
 
 MODEL: Schema = {
+    "attention": _word(*ATTENTION_KINDS),
+    **{key: _count("count") for key in ("layers", "hidden", "heads", "vocab")},
+    "max_context_tokens": _count("tokens"),
     **{
-        key: _count("count")
+        key: _count("count", optional=True)
         for key in (
-            "layers", "csa_layers", "csa_ratio", "hca_layers", "hca_ratio", "hidden", "heads", "head_dim", "q_lora_rank", "o_groups",
-            "o_lora_rank", "index_heads", "index_dim", "index_topk", "routed_experts", "experts_per_token", "expert_inner", "hyper_streams",
-            "vocab",
+            "kv_heads", "head_dim", "window_layers", "q_lora_rank", "kv_lora_rank", "nope_dim", "rope_dim", "value_dim", "csa_layers",
+            "csa_ratio", "hca_layers", "hca_ratio", "o_groups", "o_lora_rank", "index_heads", "index_dim", "index_topk", "dense_layers",
+            "dense_inner", "routed_experts", "experts_per_token", "expert_inner", "hyper_streams",
         )
     },
-    "shared_experts": _count("count", 0),
-    "mtp_layers": _count("count", 0),
-    "window_tokens": _count("tokens"),
-    "max_context_tokens": _count("tokens"),
-    **{key: Spec("number", "bytes", 0.1, 8) for key in ("expert_param_bytes", "dense_param_bytes", "wide_param_bytes")},
-    **{f"kv_entry_bytes_{kind}": Spec("number", "bytes", 1, 100_000) for kind in KV_TYPES},
-    **{f"index_entry_bytes_{kind}": Spec("number", "bytes", 1, 100_000) for kind in INDEX_TYPES},
-    "accept_means": Spec("numbers", "tokens", 1, 64),
+    "window_tokens": _count("tokens", optional=True),
+    "shared_experts": _count("count", 0, optional=True),
+    "mtp_layers": _count("count", 0, optional=True),
+    "expert_param_bytes": Spec("number", "bytes", 0.1, 8, optional=True),
+    **{key: Spec("number", "bytes", 0.1, 8) for key in ("dense_param_bytes", "attention_param_bytes", "wide_param_bytes")},
+    "fp4_attention_param_bytes": Spec("number", "bytes", 0.1, 8, optional=True),
+    **{f"kv_entry_bytes_{kind}": Spec("number", "bytes", 1, 100_000, optional=True) for kind in KV_TYPES},
+    **{f"index_entry_bytes_{kind}": Spec("number", "bytes", 1, 100_000, optional=True) for kind in INDEX_TYPES},
+    "accept_means": Spec("numbers", "tokens", 1, 64, optional=True),
 }  # fmt: skip
+"""Which of the optional fields a card needs follows from its attention and its feed-forward layers (`card_rules.py`)."""
 
 ROUTERS = ("session_affinity", "worker_affinity", "prefix_aware", "least_loaded", "round_robin")
 
@@ -117,9 +126,10 @@ DEPLOYMENT: Schema = {
     "attention": _word("dp", "tp"),
     "ranks": _count("count", 1, 100_000),
     "ep": _count("GPUs", 1, 100_000),
-    "compute_type": _word("bf16", "fp8"),
+    "weight_type": _word(*WEIGHT_TYPES, optional=True),
+    "compute_type": _word("bf16", "fp8", "fp4"),
     "kv_type": _word(*KV_TYPES),
-    "index_type": _word(*INDEX_TYPES),
+    "index_type": _word(*INDEX_TYPES, optional=True),
     "memory_share": _share(0.05, 1.0),
     "reserve_bytes": Spec("number", "bytes", 0, 1e13),
     "kv_pool_share": _share(0.001, 1.0, optional=True),

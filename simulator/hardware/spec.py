@@ -48,6 +48,12 @@ class Spec:
 Schema = Mapping[str, Spec]
 
 
+def missing(file: str, key: str, spec: Spec, reason: str = "", *, place: str = "", line: int = 0) -> Mistake:
+    """The mistake of a field that nothing gives, with how to write it; ``reason`` says what asks for it."""
+    whole = f"add '{key}: {{value: .., unit: {spec.unit}, source: .., quality: ..}}'"
+    return Mistake(file, place or key, "nothing", spec.allowed, f"{reason}: {whole}" if reason else whole, line)
+
+
 def read_fields(
     raw: Mapping[str, Raw],
     schema: Schema,

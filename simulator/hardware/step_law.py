@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.hardware.deployment import Deployment, WorkerPool
-from simulator.hardware.memory import expert_coverage, kv_read_line, weight_bytes
+from simulator.hardware.memory import expert_coverage, kv_read_line, kv_share, weight_bytes
 from simulator.hardware.model_card import ModelCard
 from simulator.hardware.system import System
 from simulator.units import PS_PER_S, to_ps
@@ -66,7 +66,7 @@ def step_law(system: System, model: ModelCard, deployment: Deployment, pool: Wor
     """
     law, drafts, passes = pool.law, _drafts_of(deployment, pool), _draft_passes(deployment, pool)
     bandwidth = system.hbm_bytes_per_s
-    fixed_read, read_per_token = kv_read_line(model, deployment.kv_type, deployment.index_type)
+    fixed_read, read_per_token = gpu_kv_read_line(model, deployment, pool)
     read_s = read_per_token / (law.kv_efficiency * bandwidth)
     context_s = max(read_s, (1 + drafts) * law.prefill_pair_s) if drafts else read_s
     decode_layers = 2 * drafts / (1 + drafts) / model.layers
@@ -82,12 +82,19 @@ def step_law(system: System, model: ModelCard, deployment: Deployment, pool: Wor
     )
 
 
+def gpu_kv_read_line(model: ModelCard, deployment: Deployment, pool: WorkerPool) -> tuple[float, float]:
+    """Bytes that one GPU of a rank reads per decoding sequence, and per token of its context: its share of the KV heads."""
+    share = kv_share(model, pool.gpus_per_rank)
+    fixed, per_token = kv_read_line(model, deployment.kv_type, deployment.index_type)
+    return fixed * share, per_token * share
+
+
 def streamed_bytes(model: ModelCard, deployment: Deployment, pool: WorkerPool) -> NDArray[np.float64]:
     """Weight bytes that each GPU streams in a step, by the query tokens of all ranks: shape (Q,), entry 0 for an empty step.
 
     Under tensor parallelism the non-expert weights are spread over the group; under attention-DP every GPU holds them all.
     """
-    drafts, passes, weights = _drafts_of(deployment, pool), _draft_passes(deployment, pool), weight_bytes(model)
+    drafts, passes, weights = _drafts_of(deployment, pool), _draft_passes(deployment, pool), weight_bytes(model, deployment.weight_type)
     spread = pool.gpus_per_worker if pool.attention == "tp" else 1
     longest = pool.ranks * (pool.token_budget + pool.max_seqs * (1 + drafts))
     tokens = np.arange(min(longest, LONGEST_TABLE - 1) + 1, dtype=np.float64)

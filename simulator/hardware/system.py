@@ -17,8 +17,8 @@ class System:
         Accelerators in the node or rack, which is also the scale-up domain.
     hbm_bytes, hbm_bytes_per_s : float
         Usable memory and peak bandwidth of one accelerator.
-    bf16_flops, fp8_flops : float
-        Peak dense FLOP/s of one accelerator.
+    bf16_flops, fp8_flops, fp4_flops : float
+        Peak dense FLOP/s of one accelerator; 0 for a type it does not compute in.
     scale_up_bytes_per_s, scale_out_bytes_per_s, host_link_bytes_per_s : float
         One way and per accelerator: inside the scale-up domain, out of it, and from host memory; 0 where unknown.
     host_bytes : float
@@ -40,6 +40,7 @@ class System:
     hbm_bytes_per_s: float
     bf16_flops: float
     fp8_flops: float
+    fp4_flops: float
     scale_up_bytes_per_s: float
     scale_out_bytes_per_s: float
     host_link_bytes_per_s: float
@@ -57,8 +58,8 @@ class System:
     fields: Mapping[str, Field]
 
     def flops(self, compute_type: str) -> float:
-        """Peak dense FLOP/s in ``bf16`` or ``fp8``."""
-        return {"bf16": self.bf16_flops, "fp8": self.fp8_flops}[compute_type]
+        """Peak dense FLOP/s in ``bf16``, ``fp8`` or ``fp4``."""
+        return {"bf16": self.bf16_flops, "fp8": self.fp8_flops, "fp4": self.fp4_flops}[compute_type]
 
     def link_bytes_per_s(self, link: str) -> float:
         """Rate of one accelerator's ``scale_up``, ``scale_out`` or ``host`` link, one way; 0 where unknown."""

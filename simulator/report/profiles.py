@@ -3,10 +3,20 @@
 from collections.abc import Iterable, Sequence
 
 from simulator.hardware.deployment import Deployment, WorkerPool
-from simulator.hardware.memory import kv_bytes_per_token, kv_fixed_bytes, parameters, weight_bytes, weight_flops
+from simulator.hardware.memory import (
+    attention_flops_line,
+    kv_bytes_per_token,
+    kv_fixed_bytes,
+    kv_read_bytes,
+    parameters,
+    prompt_flops_line,
+    weight_bytes,
+    weight_flops,
+)
 from simulator.hardware.model_card import ModelCard
 from simulator.hardware.preset import Preset
 from simulator.hardware.system import System
+from simulator.hardware.weights import CASTS
 from simulator.report.grounds import ground
 from simulator.report.phrases import number, plain
 from simulator.report.tables import Sheet
@@ -43,14 +53,21 @@ def computed_sheet(profile: ModelCard | Deployment) -> Sheet:
 
 def _model_rows(model: ModelCard) -> list[tuple[str, str, str]]:
     count, weights = parameters(model), weight_bytes(model)
-    kv, index = next(iter(model.kv_entry_bytes)), next(iter(model.index_entry_bytes))
+    kv, index = next(iter(model.kv_entry_bytes)), next(iter(model.index_entry_bytes), "none")
+    stored = f"{kv} with {index} index" if model.attention.indexed else kv
+    decode, prompt = attention_flops_line(model)[1], prompt_flops_line(model)[1]
     return [
         ("parameters", number(count.total / GB), "10^9"),
         ("active parameters", number(count.active / GB), "10^9"),
-        ("weights", number(weights.total / GB), "GB"),
-        (f"KV per token, {kv} with {index} index", number(kv_bytes_per_token(model, kv, index)), "bytes"),
+        ("weights as stored", number(weights.total / GB), "GB"),
+        *[(f"weights as {cast}", number(weight_bytes(model, cast).total / GB), "GB") for cast in CASTS],
+        (f"KV per token, {stored}", number(kv_bytes_per_token(model, kv, index)), "bytes"),
         (f"KV per sequence, fixed, {kv}", number(kv_fixed_bytes(model, kv) / 1e6), "MB"),
+        (f"KV read per decoded token at 27,000 tokens, {stored}", number(kv_read_bytes(model, kv, index, 27_000) / 1e6), "MB"),
+        ("largest useful tensor parallelism for KV", str(model.attention.kv_heads), "GPUs"),
         ("weights' FLOPs per token", number(weight_flops(model) / GB), "GFLOP"),
+        ("attention's FLOPs per decoded token and 1,000 tokens of context", number(1000 * decode / GB), "GFLOP"),
+        ("attention's FLOPs per prompt token and 1,000 tokens of context", number(1000 * prompt / GB), "GFLOP"),
     ]
 
 

@@ -18,7 +18,9 @@ def test_profiles_list_is_the_default(command: Command) -> None:
             assert name in listed.stdout
 
 
-@pytest.mark.parametrize("name", ["hgx_h200", "deepseek_v4_pro", "sglang", "hgx_h200_v4pro_20tps", "gb300_nvl72_v4pro_20tps_pd"])
+@pytest.mark.parametrize(
+    "name", ["hgx_h200", "deepseek_v4_pro", "glm_5", "llama_3_1_8b", "sglang", "hgx_h200_v4pro_20tps", "gb300_nvl72_v4pro_20tps_pd"]
+)
 def test_show_prints_fields_with_sources(command: Command, name: str) -> None:
     result = command("profiles", "show", name)
     assert result.exit_code == 0, result.stderr
