@@ -192,7 +192,7 @@ def card_with(name: str, without: tuple[str, ...] = (), **changes):
         (card_with("deepseek_r1", experts_per_token=(257, "count")), "experts_per_token.value", "at most routed_experts, 256"),
         (card_with("deepseek_r1", without=("expert_inner",)), "expert_inner", "it goes with routed_experts"),
         (card_with("deepseek_r1", index_heads=(64, "count")), "index_topk", "it goes with index_heads"),
-        (card_with("glm_5", without=("index_entry_bytes_fp8", "index_entry_bytes_bf16")), "index_entry_bytes_fp8", "an indexer keeps a key"),
+        (card_with("glm_5", without=("index_entry_bytes_fp8", "index_entry_bytes_bf16")), "index_entry_bytes_fp8", "an indexer keeps"),
         (card_with("gpt_oss_120b", without=("window_tokens",)), "window_tokens", "it goes with window_layers"),
         (card_with("gpt_oss_120b", window_layers=(37, "count")), "window_layers.value", "at most layers, 36"),
         (card_with("deepseek_v4_pro", csa_layers=(31, "count")), "layers.value", "csa_layers + hca_layers = 62"),
