@@ -38,7 +38,7 @@ PUBLISHED = {
     "llama_3_1_70b": ("70.6", "70.6", "embedding", 327_680),
     "llama_3_1_8b": ("8.03", "8.03", "embedding", 131_072),
     "minimax_m2_5": ("229", "10", "", 253_952),
-    "qwen3_235b": ("235", "22", "embedding", 192_512),
+    "qwen3_235b_a22b": ("235", "22", "embedding", 192_512),
     "qwen3_30b_a3b": ("30.5", "3.3", "embedding", 98_304),
     "qwen3_32b": ("32.8", "31.2", "no head", 262_144),
     "qwen3_8b": ("8.2", "6.95", "no head", 147_456),
@@ -99,7 +99,7 @@ def test_an_indexer_reads_all_its_keys_and_the_entries_it_picks():
 @pytest.mark.parametrize(
     ("name", "tp", "share"),
     [("llama_3_1_70b", 1, 1), ("llama_3_1_70b", 4, 1 / 4), ("llama_3_1_70b", 8, 1 / 8), ("llama_3_1_70b", 16, 1 / 8),
-     ("qwen3_235b", 8, 1 / 4), ("deepseek_r1", 8, 1), ("deepseek_v4_pro", 8, 1)],
+     ("qwen3_235b_a22b", 8, 1 / 4), ("deepseek_r1", 8, 1), ("deepseek_v4_pro", 8, 1)],
 )  # fmt: skip
 def test_whole_kv_heads_are_split_and_one_is_replicated(name, tp, share):
     assert kv_share(load_model(name), tp) == share
