@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import Mistake, UserError
-from simulator.workload.source import files
+from simulator.workload.records import Reading, Records
+from simulator.workload.source import Source
 from simulator.workload.trajectory import Call, Trajectory, TrajectorySet
 
 METHOD = (
@@ -20,7 +21,7 @@ METHOD = (
 )
 
 
-def read_agentperf_local(path: Path) -> TrajectorySet:
+def read_agentperf_local(path: Path, reading: Reading = Reading()) -> TrajectorySet:
     """A set of the recorded tasks, one trajectory each; tasks whose prompt tokens were not recorded are left out and counted.
 
     Raises
@@ -28,17 +29,17 @@ def read_agentperf_local(path: Path) -> TrajectorySet:
     UserError
         When a line is no turn, or no task has prompt tokens.
     """
+    records = Records(path, reading)
+    counts = records.counts
     trajectories: list[Trajectory] = []
-    counts: Counter[str] = Counter()
-    for name, content in files(path, ".jsonl"):
-        turns = _turns(f"{path}/{name}" if path.name != name else str(path), content)
-        if not turns:
-            continue
+    for source in records.sources((".jsonl",), is_agentperf_local):
+        turns = _turns(records, source)
         if any(turn.get("recorded_prompt_tokens") is None for turn in turns):
             counts["without tokens"] += 1
-            continue
-        turns.sort(key=lambda turn: int(turn["conversation_idx"]))
-        trajectories.append(_trajectory(turns, counts))
+        elif turns:
+            turns.sort(key=lambda turn: int(turn["conversation_idx"]))
+            trajectories.append(_trajectory(turns, counts))
+    records.end()
     if not trajectories:
         raise UserError(Mistake(str(path), "recorded_prompt_tokens", "no task that has them", "turns of an agentperf-local recording"))
     provenance = {
@@ -47,15 +48,15 @@ def read_agentperf_local(path: Path) -> TrajectorySet:
         "method": METHOD,
         "dropped": f"{counts['without tokens']} tasks without recorded prompt tokens",
         "context": f"{counts['extensions']} of {counts['transitions']} prompts extend the whole prompt before them",
+        **records.skipped(),
     }
     trajectories.sort(key=lambda trajectory: trajectory.id)
     return TrajectorySet(path.name.split(".")[0], "recorded", 0, tuple(trajectories), provenance)
 
 
-def is_agentperf_local(content: bytes) -> bool:
-    """Whether the beginning of a file looks like such a recording."""
-    first = content.split(b"\n", 1)[0]
-    return b'"conversation_idx"' in first and b'"target_output_tokens"' in first
+def is_agentperf_local(rows: list[Any]) -> bool:
+    """Whether a file begins like such a recording."""
+    return any(isinstance(row, dict) and "conversation_idx" in row and "target_output_tokens" in row for row in rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +76,19 @@ class _Prompt:
         return self.tokens * sum(map(len, self.parts[:same])) // max(1, sum(map(len, self.parts)))
 
 
-def _turns(file: str, content: bytes) -> list[dict[str, Any]]:
-    """The turns of a file; an empty list when it holds something else."""
+def _turns(records: Records, source: Source) -> list[dict[str, Any]]:
+    """The turns of a file, checked."""
     turns: list[dict[str, Any]] = []
-    for line, text in enumerate(content.decode().splitlines(), start=1):
-        try:
-            row = json.loads(text)
-        except ValueError as error:
-            raise UserError(Mistake(file, "", hint=f"not JSON: {error}", line=line)) from error
-        if not isinstance(row, dict) or "messages" not in row or "conversation_idx" not in row:
-            return []
-        turns.append(row)
+    for row in records.rows(source):
+        with records.record():
+            row.whole("conversation_idx")
+            row.text("task_id")
+            row.rows("messages")
+            row.whole("recorded_prompt_tokens", 1, None)
+            if not row.whole("recorded_completion_tokens", 0, None):
+                row.whole("target_output_tokens", 1)
+            row.number("simulated_tool_delay_ms_after", 0.0)
+            turns.append(dict(row.values))
     return turns
 
 

@@ -25,7 +25,7 @@ class HashTree:
 
     def extend(self, ids: list[int], number: int) -> tuple[int, int]:
         """Adds the next prompt of the thread; what it shares is told as of before."""
-        known = _common(self.last, ids)
+        known = common_length(self.last, ids)
         # Most prompts extend the one before: start where that one ended.
         node, depth = (self.last_end, known) if known == len(self.last) else (self.root, 0)
         end, matched, owner = self._add(ids, number, node, depth, known)
@@ -38,7 +38,7 @@ class HashTree:
 
     def find(self, ids: list[int]) -> tuple[int, int]:
         """What a prompt that is not added shares."""
-        known = _common(self.last, ids)
+        known = common_length(self.last, ids)
         _, _, _, matched, owner = self._descend(ids, self.root, 0, known)
         return matched, owner
 
@@ -58,7 +58,7 @@ class HashTree:
         owner = self.last_number
         while depth < len(ids) and ids[depth] in node.after:
             child = node.after[ids[depth]]
-            same = _common(child.ids, ids[depth : depth + len(child.ids)])
+            same = common_length(child.ids, ids[depth : depth + len(child.ids)])
             depth += same
             if depth > known:
                 owner = child.owner
@@ -77,7 +77,7 @@ def _split(above: _Node, child: _Node, length: int) -> _Node:
     return upper
 
 
-def _common(one: list[int], other: list[int]) -> int:
+def common_length(one: list[int], other: list[int]) -> int:
     """Length of the common prefix of two lists, by slice compares."""
     low, high = 0, min(len(one), len(other))
     if one[:high] == other[:high]:

@@ -1,25 +1,61 @@
 """Finds and reads trajectories by what they are: a shipped name, a native file, or a foreign log recognised from its content."""
 
+import difflib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from simulator.catalog import find_data
 from simulator.errors import Mistake, UserError
 from simulator.workload.agentperf_local import is_agentperf_local, read_agentperf_local
-from simulator.workload.native import is_native, read_native
-from simulator.workload.source import files, is_tar
+from simulator.workload.mooncake import is_mooncake, read_mooncake
+from simulator.workload.native import FORMAT, is_native, read_native
+from simulator.workload.records import Reading
+from simulator.workload.source import Source, sources
 from simulator.workload.trajectory import TrajectorySet
 from simulator.workload.weka import is_weka, read_weka
 
 
-def load_trajectories(ref: str | Path) -> TrajectorySet:
+@dataclass(frozen=True)
+class Format:
+    """A foreign log.
+
+    Attributes
+    ----------
+    name : str
+    matches : callable
+        Whether the first rows of a file (JSON values, or the header cells of a CSV) are of this format.
+    read : callable
+    keys : tuple of str
+        What its records have, to find the nearest format for a file of none.
+    """
+
+    name: str
+    matches: Callable[[list[Any]], bool]
+    read: Callable[[Path, Reading], TrajectorySet]
+    keys: tuple[str, ...]
+
+
+FORMATS = (
+    Format("Weka sessions", is_weka, read_weka, ("block_size", "requests", "hash_id_scope", "id")),
+    Format("agentperf-local recording", is_agentperf_local, read_agentperf_local,
+           ("messages", "conversation_idx", "target_output_tokens", "recorded_prompt_tokens", "task_id")),
+    Format("Mooncake trace", is_mooncake, read_mooncake, ("timestamp", "input_length", "output_length", "hash_ids")),
+)  # fmt: skip
+"""Every foreign format. The first that matches reads, so a format stands before those whose keys it has besides its own."""
+
+
+def load_trajectories(ref: str | Path, reading: Reading = Reading()) -> TrajectorySet:
     """A trajectory set.
 
     Parameters
     ----------
     ref : str or Path
-        Name of a shipped set (`agentperf_like`), or path of a native file (``.jsonl``, ``.jsonl.gz``), of Weka sessions or of an
-        agentperf-local recording (file, folder or tar archive).
+        Name of a shipped set (`agentperf_like`), or path of a native file (``.jsonl``, ``.jsonl.gz``) or of a foreign log: a file, a
+        folder or a tar archive, packed or not, of one of the `FORMATS`.
+    reading : Reading
+        What to do with bad records, and choices that a foreign log leaves open.
 
     Raises
     ------
@@ -32,23 +68,52 @@ def load_trajectories(ref: str | Path) -> TrajectorySet:
             hint = "relative paths start where the command runs"
             raise UserError(Mistake(str(ref), "trajectories", "no such file or folder", hint=hint))
         return read_native(find_data("trajectories", str(ref)))
-    if path.is_file() and not is_tar(path) and is_native(path):
+    if path.is_file() and is_native(path):
         return read_native(path)
-    read = _reader(path)
-    if read is not None:
-        return read(path)
-    if path.is_file() and path.name.removesuffix(".gz").endswith(".jsonl"):
-        return read_native(path)  # says what is wrong with it
-    known = "a native .jsonl file, Weka sessions or an agentperf-local recording (a file, a folder or a tar archive)"
-    raise UserError(Mistake(str(path), "trajectories", "a format that is not known", known))
+    return _format(path, reading).read(path, reading)
 
 
-def _reader(path: Path) -> Callable[[Path], TrajectorySet] | None:
-    """Reader of the first foreign log found under a path."""
-    for suffix in (".json", ".jsonl"):
-        for _, content in files(path, suffix):
-            if is_weka(content):
-                return read_weka
-            if is_agentperf_local(content):
-                return read_agentperf_local
-    return None
+def format_of(rows: list[Any]) -> Format | None:
+    """The format of a file, by what it begins with."""
+    return next((known for known in FORMATS if known.matches(rows)), None)
+
+
+def _format(path: Path, reading: Reading) -> Format:
+    """Format of the first file under a path that has one."""
+    seen: list[tuple[Source, list[Any]]] = []
+    damaged: UserError | None = None
+    for source in sources(path, (), reading.limits):
+        try:
+            rows = source.first_rows()
+        except UserError as error:
+            damaged = damaged or error
+            continue
+        known = format_of(rows)
+        if known is not None:
+            return known
+        if rows:
+            seen.append((source, rows))
+    if damaged is not None and not seen:
+        raise damaged
+    raise UserError(_nearest(path, seen))
+
+
+def _nearest(path: Path, seen: list[tuple[Source, list[Any]]]) -> Mistake:
+    """What to say of content that is of no format: which it comes nearest to, and what is missing for that."""
+    names = f'a native file (header "format": "{FORMAT}"), ' + ", ".join(known.name for known in FORMATS)
+    if not seen:
+        return Mistake(str(path), "", "nothing that is JSON, JSON lines or CSV", names)
+    source, rows = seen[0]
+    found = {str(key) for row in rows for key in row if isinstance(key, str)}
+    share = {known.name: sum(_has(key, found) for key in known.keys) / len(known.keys) for known in FORMATS}
+    nearest = max(FORMATS, key=lambda known: share[known.name])
+    hint = ""
+    if share[nearest.name]:
+        lacking = ", ".join(key for key in nearest.keys if key not in found)
+        hint = f"nearest: {nearest.name}; it lacks {lacking}"
+    keys = f"with keys {', '.join(sorted(found)[:8])}" if found else "without keys"
+    return Mistake(source.place, "", f"a format that is not known, {keys}", names, hint, 1)
+
+
+def _has(key: str, found: set[str]) -> bool:
+    return key in found or bool(difflib.get_close_matches(key, found, 1, 0.85))

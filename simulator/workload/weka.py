@@ -6,7 +6,6 @@ compressed radix trees of hash ids. Sub-agents run beside each other and are joi
 """
 
 import hashlib
-import json
 from array import array
 from collections import Counter
 from collections.abc import Iterator
@@ -16,42 +15,42 @@ from typing import Any
 
 from simulator.errors import Mistake, UserError
 from simulator.workload.hash_tree import HashTree
-from simulator.workload.source import files
+from simulator.workload.records import Reading, Records
 from simulator.workload.trajectory import Call, SubAgent, Trajectory, TrajectorySet
 from simulator.workload.weka_rows import Request, Thread, read_session
 
-IDLE_CAP_S = 60.0
-"""Longest wait replayed after a call. The recording's waits mix tools and people; longer ones are cut to this (an assumption)."""
 TOOL_CUT, PERSON_CUT, SPAWN_CUT = "waits cut after a tool", "waits cut after a person", "waits cut before a sub-agent"
 
 
-def read_weka(path: Path, idle_cap_s: float = IDLE_CAP_S) -> TrajectorySet:
+def read_weka(path: Path, reading: Reading = Reading()) -> TrajectorySet:
     """A set from Weka session JSON: a file, a folder of files, or a tar archive of them.
 
-    Sessions with equal requests are read once; requests without output or with an error are skipped; waits over `idle_cap_s` seconds
-    are cut to it. ``provenance`` counts all three.
+    Sessions with equal requests are read once; requests without output or with an error are skipped; waits over the reading's
+    `idle_cap_s` seconds are cut to it. ``provenance`` counts all three.
 
     Raises
     ------
     UserError
         When nothing can be read, or a file is no such session.
     """
-    counts: Counter[str] = Counter()
+    records = Records(path, reading)
+    counts, idle_cap_s = records.counts, reading.idle_cap_s
     trajectories: dict[str, Trajectory] = {}
     digests: set[bytes] = set()
-    for name, content in files(path, ".json"):
-        counts["files"] += 1
-        session = _session(f"{path}/{name}" if path.name != name else str(path), content)
-        digest = _digest(session["requests"])
-        if digest in digests:
-            counts["duplicates"] += 1
-            continue
-        digests.add(digest)
-        trajectory = _trajectory(session, Path(name).stem, idle_cap_s, counts)
-        if trajectory is None:
-            counts["empty"] += 1
-        else:
-            trajectories[trajectory.id if trajectory.id not in trajectories else name] = trajectory
+    for source in records.sources((".json",), is_weka):
+        with records.record():
+            session = _session(source.place, source.document())
+            digest = _digest(session["requests"])
+            if digest in digests:
+                counts["duplicates"] += 1
+                continue
+            trajectory = _trajectory(session, Path(source.name).stem, idle_cap_s, counts)
+            digests.add(digest)
+            if trajectory is None:
+                counts["empty"] += 1
+            else:
+                trajectories[trajectory.id if trajectory.id not in trajectories else source.name] = trajectory
+    records.end()
     if not trajectories:
         raise UserError(Mistake(str(path), "requests", "no session with a request", "Weka session files (*.json)"))
     provenance = {
@@ -62,29 +61,22 @@ def read_weka(path: Path, idle_cap_s: float = IDLE_CAP_S) -> TrajectorySet:
         "dropped": f"{counts['duplicates']} duplicates of {counts['files']} sessions; {counts['skipped']} requests (no output, or error)",
         "sub_agents": f"{counts['sub-agents']} sub-agents of {counts['sub-agent requests']} requests run beside each other; "
         f"{counts['late']} that outlived their parent's next request are joined before it; {counts['orphans']} without a parent left out",
+        **records.skipped(),
     }
     ordered = tuple(replace(trajectories[key], id=key) for key in sorted(trajectories))
     return TrajectorySet(path.name.split(".")[0], "recorded", 0, ordered, provenance)
 
 
-def is_weka(content: bytes) -> bool:
-    """Whether the beginning of a file looks like a Weka session."""
-    return content.lstrip().startswith(b"{") and b'"block_size"' in content and b'"requests"' in content
+def is_weka(rows: list[Any]) -> bool:
+    """Whether a file begins like a Weka session."""
+    return bool(rows) and isinstance(rows[0], dict) and "block_size" in rows[0] and "requests" in rows[0]
 
 
-def _session(file: str, content: bytes) -> dict[str, Any]:
-    try:
-        session = json.loads(content, parse_constant=_refuse_constant)
-    except ValueError as error:
-        raise UserError(Mistake(file, "", hint=f"not JSON: {error}")) from error
-    good = isinstance(session, dict) and isinstance(session.get("requests"), list) and isinstance(session.get("block_size"), int)
+def _session(file: str, session: Any) -> dict[str, Any]:
+    good = isinstance(session, dict) and isinstance(session.get("requests"), list) and type(session.get("block_size")) is int
     if not good or session["block_size"] < 1:
         raise UserError(Mistake(file, "", "no Weka session", "an object with block_size (>= 1) and requests"))
     return {**session, "file": file}
-
-
-def _refuse_constant(text: str) -> float:
-    raise ValueError(f"{text} is not a number")
 
 
 def _digest(requests: Any) -> bytes:
@@ -125,7 +117,8 @@ def _trajectory(session: dict[str, Any], stem: str, idle_cap_s: float, counts: C
                 wait_s = _capped(_wait_s(thread, number), idle_cap_s, TOOL_CUT if after.by_tool else PERSON_CUT, counts)
             calls.append(_call(flat, len(calls), shares[len(calls)], number > 0, session["block_size"], wait_s))
     sub_agents = [_sub_agent(above, agent, idle_cap_s, counts) for above in threads for agent in above.agents]
-    labels = {"models": ",".join(map(str, session.get("models", [])))}
+    models = session.get("models")
+    labels = {"model": ",".join(map(str, models))} if isinstance(models, list) and models else {}
     return Trajectory(str(session.get("id") or stem), tuple(calls), labels, tuple(sub_agents))
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from simulator.errors import UserError
 from simulator.workload import Call, SubAgent, Trajectory, compile_calls, load_trajectories
 from simulator.workload.hash_tree import HashTree
+from simulator.workload.records import Reading
 from simulator.workload.weka import read_weka
 
 SESSIONS = Path(__file__).parents[3] / "shared/data/trajectories/weka/traces-710.tar.xz"
@@ -94,7 +95,7 @@ def test_waits_are_capped_and_those_after_an_unknown_model_time_include_it(tmp_p
     ]
     del rows[2]["api_time"]
     assert [call.tool_s for call in calls_of(tmp_path, *rows)] == [60.0, 6.5, 20.0, 0.0]
-    cut = read_weka(tmp_path / "s1.json", idle_cap_s=7.0).provenance["cut"]
+    cut = read_weka(tmp_path / "s1.json", Reading(idle_cap_s=7.0)).provenance["cut"]
     assert cut == "waits over 7 s cut to that: 0 after tools, 2 after people, 0 before sub-agents"
 
 
