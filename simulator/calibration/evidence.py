@@ -38,6 +38,8 @@ class Row:
         ``agg``: prefill and decode on the same GPUs; ``disagg``: on pools of their own.
     isl, osl, reused, concurrency, requests : int
         Prompt and output tokens of a call, leading prompt tokens that are cached, clients, and calls of the whole run (0: not told).
+    length_ratio : float
+        Lengths are drawn evenly between this share of ``isl`` and ``osl`` and the whole; 1: all alike.
     gpus, tp, dp, ep : int
         All GPUs; of the (decode) worker the attention shards by tensor and by data parallelism, and the GPUs over which experts are spread.
     drafts, accepted : int, float
@@ -60,6 +62,7 @@ class Row:
     reused: int
     concurrency: int
     requests: int
+    length_ratio: float
     gpus: int
     tp: int
     dp: int
@@ -93,7 +96,7 @@ class Row:
 COLUMNS = tuple(field.name for field in fields(Row))
 REQUIRED = ("id", "system", "model", "engine", "isl", "osl", "concurrency", "gpus", "source")
 DEFAULTS: Mapping[str, Any] = {
-    "weights": "", "engine_version": "", "mode": "agg", "reused": 0, "requests": 0, "tp": 0, "dp": 1, "ep": 1, "drafts": 0,
+    "weights": "", "engine_version": "", "mode": "agg", "reused": 0, "requests": 0, "length_ratio": 1.0, "tp": 0, "dp": 1, "ep": 1, "drafts": 0,
     "accepted": 0.0, "prefill": "", "date": "", "split": "", "note": "", **dict.fromkeys(QUANTITIES, math.nan),
 }  # fmt: skip
 """What an empty cell means; ``tp`` 0 stands for the GPUs that ``dp`` leaves to each shard, ``split`` for that of `split_of`."""
@@ -171,6 +174,8 @@ def _row(file: str, line: int, record: Mapping[Any, Any], mistakes: list[Mistake
     row = Row(**values)
     if not row.measured:
         mistakes.append(Mistake(file, "row", "nothing measured", "at least one of " + ", ".join(QUANTITIES), line=line))
+    if row.length_ratio > 1:
+        mistakes.append(Mistake(file, "length_ratio", f"{row.length_ratio:g}", "above 0, at most 1", line=line))
     if row.reused >= row.isl:
         mistakes.append(Mistake(file, "reused", str(row.reused), f"less than isl, {row.isl}", line=line))
     return row if row.split else with_split(row)

@@ -4,6 +4,7 @@ That file gathers several dumps of one benchmark (InferenceX) and runs of the to
 with drafts, and writes some layouts as products. Every rule here is told, with its evidence, in hardware_profiles/evidence/README.md.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ MODELS = {
     "nvidia/Llama-3.1-8B-Instruct-FP8": "llama_3_1_8b",
     "Qwen/Qwen3-32B": "qwen3_32b",
     "nvidia/Qwen3-32B-NVFP4": "qwen3_32b",
-    "Qwen/Qwen3-235B-A22B-FP8": "qwen3_235b_a22b",
+    "Qwen/Qwen3-235B-A22B-FP8": "qwen3_235b",
     "Qwen/Qwen3.5-397B-A17B": "qwen3_5_397b_a17b",
     "moonshotai/Kimi-K2.5": "kimi_k2_5",
     "zhipuai/GLM-5": "glm_5",
@@ -39,8 +40,14 @@ MODELS = {
 }
 """Their names -> ours; DeepSeek V3, V3.1 and R1 are one architecture with the same sizes, and dumps name the same run either way."""
 
+DATED = re.compile(r"db-dump|\d{4}-\d\d-\d\d\.csv|.*-gap-analysis\.csv")
+"""Dumps of the benchmark; other names are files of the tool's authors."""
+
 WITH_DRAFTS = ("deepseek_r1", "qwen3_5_397b_a17b")
 """Models that the benchmark ran both with and without drafts in the months of the dumps."""
+
+DRAWN_LENGTHS = 0.8
+"""The benchmark's client draws lengths evenly from 0.8 to 1 times the nominal ones; runs of the tool's authors have all lengths alike."""
 
 CONDITION = ["system", "model", "engine", "weights", "mode", "isl", "osl", "gpus", "tp", "dp", "ep", "prefill", "concurrency"]
 CURVE = CONDITION[:-1]
@@ -91,7 +98,8 @@ def _row(cells: dict[str, Any]) -> Row:
     counts = ("isl", "osl", "concurrency", "gpus", "tp", "dp", "ep")
     known = {key: str(cells[key]) for key in words} | {key: int(cells[key]) for key in counts}
     source = f"aiconfigurator 095f58a silicon_fit, {cells['dump']}"
-    given = {**DEFAULTS, **known, "ttft_ms": float(cells["ttft_ms"]), "tpot_ms": float(cells["tpot_ms"]), "source": source}
+    ratio = DRAWN_LENGTHS if DATED.match(str(cells["dump"])) else 1.0
+    given = {**DEFAULTS, **known, "length_ratio": ratio, "ttft_ms": float(cells["ttft_ms"]), "tpot_ms": float(cells["tpot_ms"]), "source": source}
     return with_split(Row(**given))
 
 
