@@ -1,0 +1,71 @@
+"""The load of a row as the engine reads it: what the benchmark's client sends, as calls of a closed loop. Inputs are evidence rows.
+
+The client sends all its calls at once and keeps ``concurrency`` of them in flight, so the means hold a first burst and a last drain. No prompt
+repeats another, beyond the leading tokens that the row says are reused.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.calibration.evidence import Row
+from simulator.hardware.deployment import Deployment
+from simulator.workload.compile import Compiled, compile_calls
+from simulator.workload.trajectory import Call, Trajectory, TrajectorySet
+
+ROUNDS = 10
+"""Calls per client where the run does not tell: the benchmark's client sends 10 times its concurrency."""
+
+
+class LoadKey(NamedTuple):
+    """What the load of a row depends on: rows that share it share the compiled calls."""
+
+    isl: int
+    osl: int
+    reused: int
+    length_ratio: float
+    calls: int
+    block_tokens: int
+    drafts: int
+    accept_pmf: tuple[float, ...]
+
+
+def calls_of(row: Row) -> int:
+    """Calls of the whole run, a whole number for each client."""
+    rounds = row.requests / row.concurrency if row.requests else ROUNDS
+    return row.concurrency * max(1, round(rounds))
+
+
+def load_key(row: Row, deployment: Deployment) -> LoadKey:
+    """The load of a row on a deployment."""
+    pmf = deployment.accept_pmf if deployment.drafts else (1.0,)
+    return LoadKey(row.isl, row.osl, row.reused, row.length_ratio, calls_of(row), deployment.block_tokens, deployment.drafts, pmf)
+
+
+def compiled_load(key: LoadKey, max_context_tokens: int, seed: int) -> Compiled:
+    """Calls with lengths drawn as the client draws them, each a trajectory of its own.
+
+    Raises
+    ------
+    UserError
+        When no call fits the context limit.
+    """
+    random = np.random.default_rng([seed, key.isl, key.osl, key.calls])
+    isl, osl = (_drawn(random, nominal, key.length_ratio, key.calls) for nominal in (key.isl, key.osl))
+    calls = [Call(0, max(int(n), key.reused + 1), int(m), 0.0) for n, m in zip(isl, osl, strict=True)]
+    runs = tuple(Trajectory(f"call{number}", (call,)) for number, call in enumerate(calls))
+    return compile_calls(
+        TrajectorySet("fixed_load", "recorded", key.reused, runs, {"origin": "a benchmark's client", "quality": "datasheet"}),
+        block_tokens=key.block_tokens,
+        marker="after_system" if key.reused else "front",
+        accept_pmf=key.accept_pmf,
+        drafts=key.drafts,
+        seed=seed,
+        stops=False,
+        max_context_tokens=max_context_tokens,
+    )
+
+
+def _drawn(random: np.random.Generator, nominal: int, ratio: float, count: int) -> NDArray[np.int64]:
+    return random.integers(max(1, int(nominal * ratio)), nominal + 1, count)
