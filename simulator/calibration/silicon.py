@@ -32,7 +32,7 @@ MODELS = {
     "nvidia/Llama-3.1-8B-Instruct-FP8": "llama_3_1_8b",
     "Qwen/Qwen3-32B": "qwen3_32b",
     "nvidia/Qwen3-32B-NVFP4": "qwen3_32b",
-    "Qwen/Qwen3-235B-A22B-FP8": "qwen3_235b",
+    "Qwen/Qwen3-235B-A22B-FP8": "qwen3_235b_a22b",
     "Qwen/Qwen3.5-397B-A17B": "qwen3_5_397b_a17b",
     "moonshotai/Kimi-K2.5": "kimi_k2_5",
     "zhipuai/GLM-5": "glm_5",

@@ -1,0 +1,84 @@
+"""Rows predicted by simulation: against arithmetic where that is exact, and what cannot be predicted says why."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from simulator.calibration.evidence import DEFAULTS, Row
+from simulator.calibration.load import calls_of, compiled_load, load_key
+from simulator.calibration.predict import predict_rows
+from simulator.calibration.serving import serve, serving_key
+
+ROW = Row(
+    **{
+        **DEFAULTS, "id": "a", "system": "hgx_h200", "model": "llama_3_1_8b", "weights": "fp8", "engine": "vllm", "isl": 1000, "osl": 100,
+        "concurrency": 1, "gpus": 1, "tp": 1, "tpot_ms": 1.0, "source": "made up", "split": "check",
+    }
+)  # fmt: skip
+
+
+def test_one_client_alone_is_the_step_law() -> None:
+    """One call at a time: a prompt of one chunk, then a token a step with a context that grows by one."""
+    (pool,) = serve(serving_key(ROW)).pools
+    law = pool.law
+    first = law.floor_ps + law.shared_ps[1000] + 1000 * law.prefill_token_ps + (law.pair_fp * 1000 * 1000 >> 11)
+    contexts = 1000 + np.arange(1, 100)
+    steps = law.floor_ps + law.shared_ps[1] + law.seq_ps + (law.ctx_fp * contexts >> 10) + law.decode_token_ps
+    found = predict_rows([ROW])["a"]
+    assert not found.lacks
+    assert found.ttft_ms == pytest.approx(first / 1e9, rel=1e-3)
+    assert found.tpot_ms == pytest.approx(steps.mean() / 1e9, rel=1e-3)
+    assert found.tok_s_gpu == pytest.approx(1100 / (found.ttft_ms + 99 * found.tpot_ms) * 1e3, rel=1e-3)
+    assert 0 < found.watts <= 700
+
+
+def test_more_clients_wait_longer_and_serve_more() -> None:
+    rows = [replace(ROW, id=str(c), concurrency=c) for c in (1, 8, 64)]
+    found = list(predict_rows(rows).values())
+    for key in ("ttft_ms", "tpot_ms", "tok_s_gpu", "watts"):
+        values = [getattr(each, key) for each in found]
+        assert values == sorted(values)
+        assert values[0] < values[-1]
+
+
+def test_the_client_sends_ten_calls_each_or_what_the_run_tells() -> None:
+    assert calls_of(replace(ROW, concurrency=7)) == 70
+    assert calls_of(replace(ROW, concurrency=4, requests=9)) == 8
+    assert calls_of(replace(ROW, concurrency=4, requests=1)) == 4
+
+
+def test_lengths_are_drawn_within_the_ratio_and_alike_at_one() -> None:
+    deployment = serve(serving_key(ROW)).deployment
+    drawn = compiled_load(load_key(replace(ROW, concurrency=64, length_ratio=0.8), deployment), 10_000, 1).calls
+    assert (drawn.prompt_tokens.min(), drawn.prompt_tokens.max()) == pytest.approx((800, 1000), abs=5)
+    assert drawn.prompt_tokens.mean() == pytest.approx(900, rel=0.02)
+    assert drawn.output_tokens.max() <= 100
+    alike = compiled_load(load_key(ROW, deployment), 10_000, 1).calls
+    assert set(alike.prompt_tokens) == {1000}
+    assert set(alike.output_tokens) == {100}
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"system": "hgx_z"}, "no profile of system hgx_z"),
+        ({"model": "unknown"}, "no profile of model unknown"),
+        ({"engine": "other"}, "no profile of engine other"),
+        ({"mode": "disagg"}, "disaggregated"),
+        ({"gpus": 8, "tp": 2, "dp": 4}, "tensor and data parallel attention together"),
+        ({"gpus": 2}, "several workers"),
+        ({"model": "llama_3_1_405b", "weights": "bf16"}, "room for a KV block"),
+        ({"isl": 120_000, "osl": 20_000}, "does not fit"),
+    ],
+)
+def test_what_cannot_be_predicted_says_why(change: dict[str, object], why: str) -> None:
+    row = replace(ROW, **change)  # type: ignore[arg-type]
+    found = predict_rows([row])["a"]
+    assert why in found.lacks
+    assert np.isnan([found.ttft_ms, found.tpot_ms, found.tok_s_gpu, found.watts]).all()
+
+
+def test_the_same_row_twice_is_the_same_prediction() -> None:
+    row = replace(ROW, concurrency=16, length_ratio=0.8)
+    assert predict_rows([row]) == predict_rows([row])
