@@ -96,8 +96,8 @@ class Row:
 COLUMNS = tuple(field.name for field in fields(Row))
 REQUIRED = ("id", "system", "model", "engine", "isl", "osl", "concurrency", "gpus", "source")
 DEFAULTS: Mapping[str, Any] = {
-    "weights": "", "engine_version": "", "mode": "agg", "reused": 0, "requests": 0, "length_ratio": 1.0, "tp": 0, "dp": 1, "ep": 1, "drafts": 0,
-    "accepted": 0.0, "prefill": "", "date": "", "split": "", "note": "", **dict.fromkeys(QUANTITIES, math.nan),
+    "weights": "", "engine_version": "", "mode": "agg", "reused": 0, "requests": 0, "length_ratio": 1.0, "tp": 0, "dp": 1, "ep": 1,
+    "drafts": 0, "accepted": 0.0, "prefill": "", "date": "", "split": "", "note": "", **dict.fromkeys(QUANTITIES, math.nan),
 }  # fmt: skip
 """What an empty cell means; ``tp`` 0 stands for the GPUs that ``dp`` leaves to each shard, ``split`` for that of `split_of`."""
 

@@ -1,7 +1,7 @@
 """The load of a row as the engine reads it: what the benchmark's client sends, as calls of a closed loop. Inputs are evidence rows.
 
-The client sends all its calls at once and keeps ``concurrency`` of them in flight, so the means hold a first burst and a last drain. No prompt
-repeats another, beyond the leading tokens that the row says are reused.
+The client has all its calls at once and keeps ``concurrency`` of them in flight, so the means hold a first burst and a last drain. No
+prompt repeats another, beyond the leading tokens that the row says are reused.
 """
 
 from typing import NamedTuple

@@ -1,5 +1,6 @@
 """A row predicted: the benchmark played on the kernel, and the means that its client would have reported. Inputs are evidence rows."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -35,7 +36,7 @@ class Prediction:
 
 def no_prediction(why: str) -> Prediction:
     """A row that cannot be predicted."""
-    return Prediction(*[float("nan")] * 4, why)
+    return Prediction(math.nan, math.nan, math.nan, math.nan, why)
 
 
 Progress = Callable[[str], None]

@@ -48,7 +48,7 @@ def serving_key(row: Row) -> ServingKey:
 
 
 def lacking(row: Row) -> str:
-    """Why a row cannot be predicted from what ships: ``system NAME``, ``model NAME`` or ``engine NAME`` without a profile; empty when it can."""
+    """Why a row cannot be predicted from what ships, such as a profile that is not there; empty when it can."""
     for kind, name in (("systems", row.system), ("models", row.model), ("engines", row.engine)):
         if name not in names(kind):
             return f"no profile of {kind[:-1]} {name}"
@@ -111,5 +111,7 @@ def served_as(key: ServingKey, system: System, model: ModelCard) -> Mapping[str,
     }
     if model.attention.indexed:
         values["index_type"] = "fp8"
-    fields = {name: {"value": value, "unit": DEPLOYMENT[name].unit, "source": ROOFLINE, "quality": "estimated"} for name, value in values.items()}
+    fields = {
+        name: {"value": value, "unit": DEPLOYMENT[name].unit, "source": ROOFLINE, "quality": "estimated"} for name, value in values.items()
+    }
     return {"name": f"{key.system} {key.model} {key.weights} {key.engine} tp{key.tp} dp{key.dp} ep{key.ep}", **fields}

@@ -99,7 +99,14 @@ def _row(cells: dict[str, Any]) -> Row:
     known = {key: str(cells[key]) for key in words} | {key: int(cells[key]) for key in counts}
     source = f"aiconfigurator 095f58a silicon_fit, {cells['dump']}"
     ratio = DRAWN_LENGTHS if DATED.match(str(cells["dump"])) else 1.0
-    given = {**DEFAULTS, **known, "length_ratio": ratio, "ttft_ms": float(cells["ttft_ms"]), "tpot_ms": float(cells["tpot_ms"]), "source": source}
+    given = {
+        **DEFAULTS,
+        **known,
+        "length_ratio": ratio,
+        "ttft_ms": float(cells["ttft_ms"]),
+        "tpot_ms": float(cells["tpot_ms"]),
+        "source": source,
+    }
     return with_split(Row(**given))
 
 
