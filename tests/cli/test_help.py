@@ -28,7 +28,16 @@ def test_panels_and_commands(command: Command) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("run",), ("capacity",), ("compare",), ("profiles",), ("profiles", "show"), ("trajectories",), ("trajectories", "generate")],
+    [
+        ("run",),
+        ("capacity",),
+        ("compare",),
+        ("profiles",),
+        ("profiles", "show"),
+        ("trajectories",),
+        ("trajectories", "generate"),
+        ("measure-gpu",),
+    ],
 )
 def test_every_command_has_help(command: Command, words: tuple[str, ...]) -> None:
     result = command(*words, "--help")
