@@ -1,4 +1,4 @@
-"""The commands of the panel *Know*: the profiles and trajectories that ship, and checks of one's own. Inputs are names and files."""
+"""The command `profiles` of the panel *Know*: what ships, and checks of one's own. Inputs are names and files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from simulator.hardware.system import System
 
 profiles = typer.Typer(help="Systems, models, engines and deployments: list, show, check.", invoke_without_command=True)
-trajectories = typer.Typer(help="Recorded and generated agent runs: list, statistics, generate.", invoke_without_command=True)
 
 KINDS = ("systems", "models", "engines", "deployments")
 COMPUTED = ("models", "deployments")
@@ -63,62 +62,6 @@ def check_profile(
     found = Counter(field.quality for field in profile.fields.values())
     counts = ", ".join(f"{count} {quality}" for quality, count in found.items())
     print(f"{file}: a good profile ({kind}), {len(profile.fields)} fields: {counts}")
-
-
-@trajectories.callback()
-def trajectories_default(ctx: typer.Context) -> None:
-    """Recorded and generated agent runs: list, statistics, generate."""
-    if ctx.invoked_subcommand is None:
-        list_trajectories()
-
-
-@trajectories.command("list")
-def list_trajectories() -> None:
-    """The shipped trajectory sets and where they come from."""
-    from simulator.catalog import names
-    from simulator.cli.screen import show_sheets
-    from simulator.report.profiles import trajectories_sheet
-    from simulator.workload.load import load_trajectories
-
-    show_sheets([trajectories_sheet([(name, load_trajectories(name)) for name in names("trajectories")])])
-
-
-@trajectories.command("stats")
-def show_statistics(
-    ref: Annotated[
-        str, typer.Argument(help="A shipped set's name, or a path to a native file, Weka sessions or a recording.", show_default=False)
-    ],
-    targets: Annotated[bool, typer.Option("--targets", help="Show the published AA-AgentPerf figures beside.")] = False,
-) -> None:
-    """Lengths, delays and reuse of a trajectory set."""
-    from simulator.cli.screen import show_sheets
-    from simulator.report.profiles import statistics_sheet
-    from simulator.workload.load import load_trajectories
-    from simulator.workload.statistics import AGENTPERF_TARGETS, statistics
-
-    found = load_trajectories(ref)
-    show_sheets([statistics_sheet(found.name, statistics(found, AGENTPERF_TARGETS if targets else None))])
-
-
-@trajectories.command("generate")
-def generate_trajectories(
-    file: Annotated[Path, typer.Argument(help="Where to write the set: .jsonl or .jsonl.gz.", show_default=False)],
-    count: Annotated[int, typer.Option("--trajectories", "-t", min=1, help="Trajectories to draw.")] = 400,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw; the same seed gives the same file.")] = 0,
-    sub_agents: Annotated[bool, typer.Option("--sub-agents", help="Let some runs fan out to parallel sub-agents (assumed).")] = False,
-) -> None:
-    """Draw trajectories like those of AA-AgentPerf; prints their statistics beside the published figures."""
-    from simulator.cli.files import write_bytes
-    from simulator.cli.screen import say, show_sheets
-    from simulator.report.profiles import statistics_sheet
-    from simulator.workload.generate import FanOut, generate
-    from simulator.workload.native import native_bytes
-    from simulator.workload.statistics import AGENTPERF_TARGETS, statistics
-
-    drawn = generate(count, seed, fan_out=FanOut() if sub_agents else None)
-    write_bytes(file, native_bytes(drawn, packed=file.suffix == ".gz"))
-    show_sheets([statistics_sheet(drawn.name, statistics(drawn, None if sub_agents else AGENTPERF_TARGETS))])
-    say(f"written: {file}")
 
 
 def _is_path(ref: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from simulator.cli import ask, know, reality
+from simulator.cli import ask, know, reality, sets
 from simulator.cli.exit_codes import ExitCode
 from simulator.errors import UserError
 
@@ -46,7 +46,7 @@ app.command("capacity", rich_help_panel="Ask")(ask.capacity)
 app.command("compare", rich_help_panel="Ask")(ask.compare)
 app.command("shape", rich_help_panel="Ask")(ask.shape)
 app.add_typer(know.profiles, name="profiles", rich_help_panel="Know")
-app.add_typer(know.trajectories, name="trajectories", rich_help_panel="Know")
+app.add_typer(sets.trajectories, name="trajectories", rich_help_panel="Know")
 app.command("measure-gpu", rich_help_panel="Reality")(reality.measure_gpu)
 
 

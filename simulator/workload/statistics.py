@@ -9,7 +9,11 @@ from numpy.typing import NDArray
 
 from simulator.workload.compile import compile_calls
 from simulator.workload.load import load_trajectories
-from simulator.workload.trajectory import TrajectorySet
+from simulator.workload.reuse import AGENTS, ReuseCurve, reuse_curve
+from simulator.workload.trajectory import Call, Marker, TrajectorySet
+from simulator.workload.two_sample import growth, tool_s
+
+BLOCK_TOKENS = 64
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,9 @@ def statistics(trajectories: TrajectorySet, targets: Mapping[str, Target] | None
     """Figures of a set: lengths over calls, calls over trajectories, waits over calls that another call of their thread follows.
 
     A set with sub-agents has figures of these too; "calls in flight" are those of one play at once: a thread waits while its sub-agents
-    run. Reuse is what an infinite cache would give with recorded history and nothing shared between plays, in tokens and in blocks of 64
-    (with sub-agents an upper bound, see `Compiled`).
+    run. Growth is by how many tokens a prompt is longer than the one before in its thread. Reuse is what an infinite cache would give with
+    recorded history and nothing shared between plays, in tokens and in blocks of 64 (with sub-agents an upper bound, see `Compiled`);
+    where prompts of different trajectories begin in common, also with that shared, in blocks.
 
     Parameters
     ----------
@@ -70,10 +75,9 @@ def statistics(trajectories: TrajectorySet, targets: Mapping[str, Target] | None
         For example `AGENTPERF_TARGETS`.
     """
     calls = [call for trajectory in trajectories.trajectories for call in trajectory.calls]
-    between = [
-        trajectory.calls[index].tool_s for trajectory in trajectories.trajectories for thread in trajectory.threads for index in thread[:-1]
-    ]
-    compiled = compile_calls(trajectories, block_tokens=64, history="recorded", marker="front")
+    between = [wait_s for trajectory in trajectories.trajectories for wait_s in tool_s(trajectory)]
+    grown = [tokens for trajectory in trajectories.trajectories for tokens in growth(trajectory)]
+    compiled = compile_calls(trajectories, block_tokens=BLOCK_TOKENS, history="recorded", marker="front")
     rows: list[tuple[str, str, float]] = [
         ("trajectories", "", len(trajectories.trajectories)),
         ("calls", "", len(calls)),
@@ -81,12 +85,33 @@ def statistics(trajectories: TrajectorySet, targets: Mapping[str, Target] | None
         *_spread("new tokens", "tokens", np.array([call.new_tokens for call in calls])),
         *_spread("OSL", "tokens", np.array([call.output_tokens for call in calls])),
         *_spread("calls per trajectory", "", np.array([len(trajectory.calls) for trajectory in trajectories.trajectories])),
+        *_spread("growth per call", "tokens", np.array(grown or [0])),
         *_spread("tool delay", "s", np.array(between or [0.0])),
+        *_sandbox(calls),
         *_sub_agents(trajectories, compiled.threads.most_in_flight),
         ("reusable tokens", "share", compiled.reusable_tokens / compiled.prompt_tokens),
         ("reusable in blocks of 64", "share", compiled.reusable_block_tokens / compiled.prompt_tokens),
+        *_between_trajectories(trajectories),
     ]
     return tuple(Figure(name, unit, float(value), (targets or {}).get(name)) for name, unit, value in rows)
+
+
+def cache_curve(trajectories: TrajectorySet, agents: int = AGENTS) -> ReuseCurve:
+    """Reuse against cache size, with recorded history and so many agents at work; what trajectories share, they share."""
+    compiled = compile_calls(trajectories, block_tokens=BLOCK_TOKENS, history="recorded", marker=_marker(trajectories))
+    return reuse_curve(compiled, BLOCK_TOKENS, agents)
+
+
+def _marker(trajectories: TrajectorySet) -> Marker:
+    return "after_system" if trajectories.prefixes or trajectories.shared_prefix_tokens else "front"
+
+
+def _between_trajectories(trajectories: TrajectorySet) -> list[tuple[str, str, float]]:
+    """Reuse where what trajectories begin with in common is shared too; nothing where there is no such thing."""
+    if _marker(trajectories) == "front":
+        return []
+    compiled = compile_calls(trajectories, block_tokens=BLOCK_TOKENS, history="recorded", marker="after_system")
+    return [("reusable with shared prefixes", "share", compiled.reusable_block_tokens / compiled.prompt_tokens)]
 
 
 def statistics_table(figures: tuple[Figure, ...]) -> str:
@@ -127,6 +152,14 @@ def _sub_agents(trajectories: TrajectorySet, most_in_flight: int) -> list[tuple[
         *_spread("calls per sub-agent", "", np.array(inside)),
         ("calls in sub-agents", "share", sum(inside) / sum(len(trajectory.calls) for trajectory in trajectories.trajectories)),
     ]
+
+
+def _sandbox(calls: list[Call]) -> list[tuple[str, str, float]]:
+    """Figures of the time that the tools themselves ran; none where it was not recorded."""
+    found = [call.sandbox_s for call in calls if call.sandbox_s is not None]
+    if not found:
+        return []
+    return [("calls with a time in the sandbox", "share", len(found) / len(calls)), *_spread("time in the sandbox", "s", np.array(found))]
 
 
 def _spread(name: str, unit: str, values: NDArray[np.float64] | NDArray[np.int64]) -> list[tuple[str, str, float]]:
