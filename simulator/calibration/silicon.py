@@ -13,9 +13,18 @@ import pandas as pd
 
 from simulator.calibration.evidence import DEFAULTS, Row, with_split
 from simulator.calibration.silicon_layout import Layout, decode_worker, prefill_pool, worker_layout
+from simulator.errors import Mistake, UserError
 
 MARKS = ("silicon_data_source", "silicon_ttft_ms", "silicon_tpot_ms", "model_path", "backend")
 """Columns by which the file is known."""
+
+SHARDS = ("tp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size")
+AGGREGATED = (
+    "id", "silicon_data_source", "backend", "backend_version", "model_path", "system", "precision", "mode", "isl", "osl", *SHARDS,
+    "silicon_ttft_ms", "silicon_tpot_ms",
+)  # fmt: skip
+DISAGGREGATED = tuple(f"{role}_{key}" for role in ("prefill", "decode") for key in (*SHARDS, "num_workers"))
+"""Columns that are read, the second ones where some row is disaggregated."""
 
 SYSTEMS = {
     "h100_sxm": "hgx_h100", "h200_sxm": "hgx_h200", "b200_sxm": "hgx_b200", "b300_sxm": "hgx_b300", "gb200": "gb200_nvl72",
@@ -79,9 +88,35 @@ def is_silicon(header: list[str]) -> bool:
 
 
 def read_silicon(path: Path) -> tuple[tuple[Row, ...], pd.DataFrame]:
-    """The kept rows of a file in these columns, and those dropped, each with its ``reason``."""
-    kept, dropped = clean_silicon(pd.read_csv(path))
+    """The kept rows of a file in these columns, and those dropped, each with its ``reason``.
+
+    Raises
+    ------
+    UserError
+        When a column is missing, or lengths and times are no numbers above 0.
+    """
+    frame = pd.read_csv(path)
+    if mistakes := [*_missing(str(path), frame), *_no_numbers(str(path), frame)]:
+        raise UserError(mistakes)
+    kept, dropped = clean_silicon(frame)
     return silicon_rows(kept), dropped
+
+
+def _missing(file: str, frame: pd.DataFrame) -> list[Mistake]:
+    needed = [*AGGREGATED, *(DISAGGREGATED if "mode" in frame and (frame["mode"] == "disagg").any() else ())]
+    return [Mistake(file, key, "no such column", line=1) for key in needed if key not in frame]
+
+
+def _no_numbers(file: str, frame: pd.DataFrame) -> list[Mistake]:
+    found = []
+    for key in ("isl", "osl", "silicon_ttft_ms", "silicon_tpot_ms"):
+        values = pd.to_numeric(frame[key], errors="coerce") if key in frame else pd.Series(dtype=float)
+        found += [
+            Mistake(file, key, repr(frame[key][index]), "a number above 0", line=number + 2)
+            for number, index in enumerate(values.index)
+            if not values[index] > 0
+        ]
+    return found
 
 
 def silicon_rows(kept: pd.DataFrame) -> tuple[Row, ...]:
