@@ -9,10 +9,24 @@ from typing import Any
 from simulator.catalog import find_data
 from simulator.errors import Mistake, UserError
 from simulator.workload.agentperf_local import is_agentperf_local, read_agentperf_local
+from simulator.workload.aiperf_export import is_aiperf_export, read_aiperf_export
+from simulator.workload.aiperf_inputs import is_aiperf_inputs, read_aiperf_inputs
+from simulator.workload.azure import is_azure, read_azure
+from simulator.workload.burstgpt import is_burstgpt, read_burstgpt
+from simulator.workload.claude_code import is_claude_code, read_claude_code
+from simulator.workload.codex import is_codex, read_codex
+from simulator.workload.dynamo import is_dynamo, read_dynamo
+from simulator.workload.litellm import is_litellm, read_litellm
+from simulator.workload.mini_swe_agent import is_mini_swe_agent, read_mini_swe_agent
 from simulator.workload.mooncake import is_mooncake, read_mooncake
 from simulator.workload.native import FORMAT, is_native, read_native
+from simulator.workload.opencode import is_opencode, read_opencode
+from simulator.workload.openhands import is_openhands, read_openhands
+from simulator.workload.otel import is_otel, read_otel
+from simulator.workload.qwen import is_qwen, read_qwen
 from simulator.workload.records import Reading
 from simulator.workload.source import Source, sources
+from simulator.workload.swe_agent import is_swe_agent, read_swe_agent
 from simulator.workload.trajectory import TrajectorySet
 from simulator.workload.weka import is_weka, read_weka
 
@@ -41,7 +55,22 @@ FORMATS = (
     Format("Weka sessions", is_weka, read_weka, ("block_size", "requests", "hash_id_scope", "id")),
     Format("agentperf-local recording", is_agentperf_local, read_agentperf_local,
            ("messages", "conversation_idx", "target_output_tokens", "recorded_prompt_tokens", "task_id")),
+    Format("AIPerf records", is_aiperf_export, read_aiperf_export, ("metadata", "metrics", "error")),
+    Format("AIPerf inputs", is_aiperf_inputs, read_aiperf_inputs, ("session_id", "turns", "text_input", "messages", "output_length")),
+    Format("Qwen trace", is_qwen, read_qwen, ("chat_id", "parent_chat_id", "timestamp", "input_length", "output_length", "hash_ids")),
+    Format("Dynamo trace", is_dynamo, read_dynamo,
+           ("session_id", "request_id", "wait_for", "input_length", "output_length", "hash_ids", "delay")),
     Format("Mooncake trace", is_mooncake, read_mooncake, ("timestamp", "input_length", "output_length", "hash_ids")),
+    Format("SWE-agent run", is_swe_agent, read_swe_agent, ("trajectory", "history", "info", "environment")),
+    Format("mini-swe-agent run", is_mini_swe_agent, read_mini_swe_agent, ("trajectory_format", "messages", "info", "instance_id")),
+    Format("OpenHands run", is_openhands, read_openhands, ("instance_id", "history", "metrics", "metadata")),
+    Format("Claude Code session", is_claude_code, read_claude_code, ("type", "uuid", "parentUuid", "sessionId", "timestamp", "message")),
+    Format("Codex rollout", is_codex, read_codex, ("timestamp", "type", "payload")),
+    Format("OpenCode storage", is_opencode, read_opencode, ("id", "sessionID", "messageID", "role", "time", "tokens", "modelID")),
+    Format("LiteLLM log", is_litellm, read_litellm, ("startTime", "endTime", "prompt_tokens", "completion_tokens", "trace_id", "status")),
+    Format("OpenTelemetry spans", is_otel, read_otel, ("resourceSpans", "scopeSpans", "spans")),
+    Format("Azure trace", is_azure, read_azure, ("TIMESTAMP", "ContextTokens", "GeneratedTokens")),
+    Format("BurstGPT trace", is_burstgpt, read_burstgpt, ("Timestamp", "Model", "Request tokens", "Response tokens")),
 )  # fmt: skip
 """Every foreign format. The first that matches reads, so a format stands before those whose keys it has besides its own."""
 

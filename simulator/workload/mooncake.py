@@ -13,7 +13,7 @@ from simulator.workload.trajectory import Call, Trajectory, TrajectorySet
 
 BLOCK_TOKENS = 512
 """Tokens of a block of the published traces; the last block of a prompt may be shorter and has an id too."""
-KEYS = ("timestamp", "input_length", "output_length", "hash_ids")
+KEYS = ("timestamp", "input_length", "output_length")
 
 
 def read_mooncake(path: Path, reading: Reading = Reading()) -> TrajectorySet:
@@ -30,10 +30,12 @@ def read_mooncake(path: Path, reading: Reading = Reading()) -> TrajectorySet:
         for row in records.rows(source):
             with records.record():
                 call, arrival_s = Call(0, row.whole("input_length", 1), row.whole("output_length", 1)), row.number("timestamp") / 1000
-                ids = checked_ids(row, call.prompt_tokens, size)
+                ids = checked_ids(row, call.prompt_tokens, size) if row.values.get("hash_ids") is not None else []
+                records.counts["without ids"] += not ids
                 common.add(len(found), ids, block_ends(call.prompt_tokens, size))
                 found.append(Trajectory(f"r{len(found):06d}", (call,), {}, (), arrival_s))
-    return open_loop_set(records, found, common, "Mooncake trace", f"hash ids in blocks of {size}")
+    without = f"; {records.counts['without ids']} requests without ids share nothing" if records.counts["without ids"] else ""
+    return open_loop_set(records, found, common, "Mooncake trace", f"hash ids in blocks of {size}{without}")
 
 
 def is_mooncake(rows: list[Any]) -> bool:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -42,7 +43,7 @@ class Reading:
     idle_cap_s: float = IDLE_CAP_S
     block_tokens: int | None = None
     prompts: Literal["full", "delta"] | None = None
-    characters_per_token: float = 4.0
+    characters_per_token: float = 3.5
     limits: Limits = field(default_factory=Limits)
 
 
@@ -90,6 +91,14 @@ class Row:
         if not isinstance(value, str) or not value:
             self.refuse(name, "a text")
         return value
+
+    def iso_s(self, name: str) -> float:
+        """Seconds since 1970 of an ISO date and time; without a zone it is taken as UTC."""
+        try:
+            at = datetime.fromisoformat(self.text(name))
+        except ValueError:
+            self.refuse(name, "a date and time such as 2026-01-31T23:59:58.5Z")
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
     def inner(self, name: str, default: Any = REQUIRED) -> Any:
         """An object inside, as a `Row`."""
@@ -154,6 +163,13 @@ class Records:
                     raise UserError(Mistake(source.place, "", type(value).__name__, "one JSON object a line", line=line))
             if isinstance(value, dict):
                 yield Row(source.place, line, value)
+
+    def document(self, source: Source) -> Row:
+        """A file that is one JSON object."""
+        value = source.document()
+        if not isinstance(value, dict):
+            raise UserError(Mistake(source.place, "", type(value).__name__, "one JSON object"))
+        return Row(source.place, 0, value)
 
     def table(self, source: Source) -> Iterator[Row]:
         """Rows of a CSV file by its header, numbers as numbers."""

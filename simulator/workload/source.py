@@ -86,6 +86,8 @@ class Source:
 
         Empty when it is none of these. The file can be read from the start afterwards.
         """
+        if self._whole is not None:
+            return [self._whole]
         self._look_ahead()
         first = next((text for text in self._ahead if not text.isspace()), b"").lstrip(b"\xef\xbb\xbf \t")
         if first[:1] not in (b"{", b"["):

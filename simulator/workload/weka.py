@@ -8,18 +8,15 @@ compressed radix trees of hash ids. Sub-agents run beside each other and are joi
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from simulator.errors import Mistake, UserError
-from simulator.workload.hash_tree import HashTree
 from simulator.workload.records import Reading, Records
-from simulator.workload.trajectory import Call, SubAgent, Trajectory, TrajectorySet
-from simulator.workload.weka_rows import Request, Thread, read_session
-
-TOOL_CUT, PERSON_CUT, SPAWN_CUT = "waits cut after a tool", "waits cut after a person", "waits cut before a sub-agent"
+from simulator.workload.session import PERSON_CUT, SPAWN_CUT, TOOL_CUT, laid_out, session_trajectory
+from simulator.workload.trajectory import Trajectory, TrajectorySet
+from simulator.workload.weka_rows import read_session
 
 
 def read_weka(path: Path, reading: Reading = Reading()) -> TrajectorySet:
@@ -105,80 +102,6 @@ def _trajectory(session: dict[str, Any], stem: str, idle_cap_s: float, counts: C
     main = read_session(session, counts)
     if not main.requests:
         return None
-    threads = _laid_out(main)
-    shares = dict(_shares(main, []))
-    flat = [request for thread in threads for request in thread.requests]
-    calls: list[Call] = []
-    for thread in threads:
-        for number in range(len(thread.requests)):
-            wait_s = 0.0
-            if number + 1 < len(thread.requests):
-                after = thread.requests[number + 1]
-                wait_s = _capped(_wait_s(thread, number), idle_cap_s, TOOL_CUT if after.by_tool else PERSON_CUT, counts)
-            calls.append(_call(flat, len(calls), shares[len(calls)], number > 0, session["block_size"], wait_s))
-    sub_agents = [_sub_agent(above, agent, idle_cap_s, counts) for above in threads for agent in above.agents]
     models = session.get("models")
     labels = {"model": ",".join(map(str, models))} if isinstance(models, list) and models else {}
-    return Trajectory(str(session.get("id") or stem), tuple(calls), labels, tuple(sub_agents))
-
-
-def _laid_out(main: Thread) -> list[Thread]:
-    """All threads in the order of a trajectory, each told where its calls begin."""
-    threads, count = [main], 0
-    for thread in threads:  # grows as it goes
-        thread.first, count = count, count + len(thread.requests)
-        threads += thread.agents
-    return threads
-
-
-def _shares(thread: Thread, above: list[HashTree]) -> Iterator[tuple[int, tuple[int, int]]]:
-    """By index of a call: leading blocks that a call which is over before has, and the index of that call, -1 for none."""
-    own = HashTree()
-    for number, request in enumerate(thread.requests):
-        index = thread.first + number
-        found = own.extend(request.hash_ids, index)
-        for tree in reversed(above):
-            beyond = tree.find(request.hash_ids)
-            found = beyond if beyond[0] > found[0] else found
-        yield index, found
-        spawned = thread.spawned(number)
-        for agent in spawned:
-            yield from _shares(agent, [*above, own])
-        for agent in spawned:
-            for place, theirs in agent.in_recorded_order():
-                own.join(theirs.hash_ids, place)
-
-
-def _call(flat: list[Request], index: int, share: tuple[int, int], follows: bool, size: int, wait_s: float) -> Call:
-    request, (blocks, base) = flat[index], share
-    kept = blocks * size
-    if base >= 0 and blocks == len(flat[base].hash_ids) and flat[base].prompt_tokens <= request.prompt_tokens:
-        kept = flat[base].prompt_tokens  # the tail under one block has no hash: taken as kept when every full block is
-    extends = None if base < 0 or (follows and base == index - 1) else base
-    return Call(kept, request.prompt_tokens - kept, request.output_tokens, round(wait_s, 3), extends)
-
-
-def _sub_agent(above: Thread, agent: Thread, idle_cap_s: float, counts: Counter[str]) -> SubAgent:
-    spawning = above.requests[agent.spawned_by]
-    counts["sub-agents"] += 1
-    if agent.spawned_by + 1 < len(above.requests) and agent.end_s > above.requests[agent.spawned_by + 1].start_s:
-        counts["late"] += 1
-    delay_s = _capped(max(0.0, agent.requests[0].start_s - spawning.end_s), idle_cap_s, SPAWN_CUT, counts)
-    return SubAgent(above.first + agent.spawned_by, agent.first, round(delay_s, 3))
-
-
-def _capped(wait_s: float, idle_cap_s: float, what: str, counts: Counter[str]) -> float:
-    if wait_s <= idle_cap_s:
-        return wait_s
-    counts[what] += 1
-    return idle_cap_s
-
-
-def _wait_s(thread: Thread, number: int) -> float:
-    """Seconds from a request, or from the last of its sub-agents that was over by then, to the next one of its thread; where the model's
-    time was not recorded it is part of the wait."""
-    request, after = thread.requests[number], thread.requests[number + 1]
-    joined = [agent.end_s for agent in thread.spawned(number) if agent.end_s <= after.start_s]
-    if not joined and after.wait_s is not None and request.model_s is not None and after.waited_on_s == request.start_s:
-        return max(0.0, after.wait_s)
-    return max(0.0, after.start_s - max([request.end_s, *joined]))
+    return session_trajectory(str(session.get("id") or stem), laid_out(main), idle_cap_s, counts, labels)

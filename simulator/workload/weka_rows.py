@@ -4,58 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from simulator.errors import Mistake, UserError
+from simulator.workload.session import Request, Thread
 
 SLACK_S = 1.0
 """Times of requests are recorded in whole seconds or finer: two that differ by less may be the same."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request on the session's clock. ``wait_s`` is the recorded wait after the request that started at ``waited_on_s``."""
-
-    start_s: float
-    model_s: float | None
-    wait_s: float | None
-    waited_on_s: float | None
-    prompt_tokens: int
-    output_tokens: int
-    hash_ids: list[int]
-    by_tool: bool
-
-    @property
-    def end_s(self) -> float:
-        """When it was over, as far as known."""
-        return self.start_s + (self.model_s or 0.0)
-
-
-@dataclass(slots=True)
-class Thread:
-    """Requests that follow each other, and the sub-agents that some of them spawned."""
-
-    requests: list[Request] = field(default_factory=list)
-    agents: list[Thread] = field(default_factory=list)
-    launch_s: float = 0.0
-    spawned_by: int = 0  # number of the request of the thread above
-    first: int = 0  # index in the trajectory of its first call
-
-    @property
-    def end_s(self) -> float:
-        return max([request.end_s for request in self.requests] + [agent.end_s for agent in self.agents])
-
-    def in_recorded_order(self) -> Iterator[tuple[int, Request]]:
-        """Index in the trajectory and request, of this thread and all below: a request, what it spawned, the next request."""
-        for number, request in enumerate(self.requests):
-            yield self.first + number, request
-            for agent in self.spawned(number):
-                yield from agent.in_recorded_order()
-
-    def spawned(self, number: int) -> list[Thread]:
-        return [agent for agent in self.agents if agent.spawned_by == number]
 
 
 def read_session(session: dict[str, Any], counts: Counter[str]) -> Thread:
@@ -140,7 +95,12 @@ class _Rows:
         self.check(len(row["hash_ids"]) * self.session["block_size"] <= row["in"], row, place, "hash_ids", "at most in // block_size ids")
         start_s, by_tool = float(row.get("t", 0.0)) + offset_s, "tool_result" in (row.get("input_types") or [])
         wait_s = row.get("think_time")
-        thread.requests.append(Request(start_s, row.get("api_time"), wait_s, before, row["in"], row["out"], row["hash_ids"], by_tool))
+        size, model = self.session["block_size"], row.get("model")
+        thread.requests.append(
+            Request(
+                start_s, row.get("api_time"), row["in"], row["out"], row["hash_ids"], size, by_tool, wait_s, before, model=str(model or "")
+            )
+        )
         return start_s
 
     def check(self, good: bool, row: dict[str, Any], place: str, name: str, allowed: str) -> None:

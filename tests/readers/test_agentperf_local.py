@@ -4,11 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from simulator.errors import UserError
 from simulator.workload import load_trajectories
+from simulator.workload.messages import prompt_of
 from simulator.workload.native import native_text
+from simulator.workload.records import Reading
+from simulator.workload.source import sources
 from simulator.workload.statistics import statistics
 
 RECORDING = Path(__file__).parents[3] / "shared/data/trajectories/agentperf-local/agentperf-local-0.3.4-replays.tar.xz"
@@ -52,6 +56,23 @@ def test_the_eight_tasks_have_the_figures_of_their_source(ref: str | Path) -> No
     source = {"calls": 168, "ISL p50": 11_900, "ISL mean": 14_900, "ISL max": 56_000, "OSL p50": 73, "OSL p95": 398}
     for name, value in {**source, "tool delay p50": 0.116, "tool delay p95": 0.718}.items():
         assert figures[name] == pytest.approx(value, rel=0.01), name
+
+
+@pytest.mark.skipif(not RECORDING.exists(), reason="the recording is not beside this checkout")
+def test_characters_stand_for_tokens_as_well_as_the_docs_say() -> None:
+    """The rule for texts without counts against recorded counts: docs/trajectory-format.md cites these three errors."""
+    errors, estimated, recorded = [], 0, 0
+    for source in sources(RECORDING, (".jsonl",)):
+        turns = [json.loads(text) for _, text in source.lines()]
+        for turn in turns:
+            tokens = turn.get("recorded_prompt_tokens")
+            if tokens:
+                found = prompt_of(turn["messages"], turn["tools"]).tokens(Reading())
+                errors.append(abs(found / tokens - 1))
+                estimated, recorded = estimated + found, recorded + tokens
+    assert len(errors) == 168
+    assert estimated / recorded - 1 == pytest.approx(0.009, abs=0.001)
+    assert np.percentile(errors, [50, 95]) == pytest.approx([0.11, 0.33], abs=0.005)
 
 
 @pytest.mark.skipif(not RECORDING.exists(), reason="the recording is not beside this checkout")
