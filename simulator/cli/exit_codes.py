@@ -9,5 +9,7 @@ class ExitCode(IntEnum):
     OK = 0
     BAD_INPUT = 2
     """Something the user gave is wrong: an option, a scenario, a profile, a trajectory, or a place that cannot be written."""
+    DIFFERS = 3
+    """A check found a difference: a coefficient is not what its evidence gives."""
     INTERRUPTED = 130
     """Ctrl-C."""

@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from simulator.cli import ask, know, reality, sets
 from simulator.cli.exit_codes import ExitCode
+from simulator.cli.fit import fit
 from simulator.cli.validate import validate
 from simulator.errors import UserError
 
@@ -49,6 +50,7 @@ app.command("shape", rich_help_panel="Ask")(ask.shape)
 app.add_typer(know.profiles, name="profiles", rich_help_panel="Know")
 app.add_typer(sets.trajectories, name="trajectories", rich_help_panel="Know")
 app.command("validate", rich_help_panel="Know")(validate)
+app.command("fit", rich_help_panel="Know")(fit)
 app.command("measure-gpu", rich_help_panel="Reality")(reality.measure_gpu)
 
 

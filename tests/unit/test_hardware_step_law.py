@@ -1,36 +1,33 @@
-"""The step-time law against component measurements: typed-in rows always, the whole grid where `../shared` is at hand."""
+"""The step-time law against component measurements: the whole grid of `hardware_profiles/evidence`, and rows typed in."""
 
-import csv
-from pathlib import Path
 from statistics import median
 
 import numpy as np
 import pytest
 
+from simulator.calibration.fit_grid import BARE, DP4, GRIDS, grid_fits, predicted_ms, rows_of, worker_of
+from simulator.calibration.grid import step_rows
 from simulator.hardware.deployment import Deployment, WorkerPool
 from simulator.hardware.load import load_deployment, load_model, load_system
-from simulator.hardware.memory import expert_coverage, kv_read_line, weight_bytes
+from simulator.hardware.memory import expert_coverage, weight_bytes
 from simulator.hardware.step_law import StepLaw, step_law
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "measurements"
-GRID = SHARED / "aiconfigurator" / "v4pro_step_grid.csv"
 MODEL = load_model("deepseek_v4_pro")
 
-# System in the grid -> the deployment that was fitted to it, laid out and switched as the grid was measured.
-BARE = {"drafts": 0, "host_s": 0.0, "token_budget": 16_384, "max_seqs": 512}
+# System in the grid -> the deployment that was fitted to it, laid out as the grid was measured.
 MEASURED_ON = {
-    "gb300": ("gb300_nvl72_v4pro_20tps", {"workers": 18, "gpus_per_worker": 4, "ranks": 4, "ep": 4}),
+    "gb300": ("gb300_nvl72_v4pro_20tps", DP4),
     "b200_sxm": ("hgx_b200_v4pro_20tps", {}),
     "b300_sxm": ("hgx_b300_v4pro_20tps", {}),
 }
 # Median and largest absolute relative error that the profiles state; a better fit must lower them here and there.
 BOUNDS = {
-    ("gb300", "gen"): (0.051, 0.115),
-    ("gb300", "ctx"): (0.028, 0.136),
-    ("b200_sxm", "gen"): (0.043, 0.104),
-    ("b200_sxm", "ctx"): (0.032, 0.110),
-    ("b300_sxm", "gen"): (0.043, 0.103),
-    ("b300_sxm", "ctx"): (0.035, 0.110),
+    ("gb300", "decode"): (0.051, 0.115),
+    ("gb300", "prefill"): (0.028, 0.136),
+    ("b200_sxm", "decode"): (0.043, 0.104),
+    ("b200_sxm", "prefill"): (0.032, 0.110),
+    ("b300_sxm", "decode"): (0.043, 0.103),
+    ("b300_sxm", "prefill"): (0.035, 0.110),
 }
 
 
@@ -49,58 +46,26 @@ def step_ms(law: StepLaw, ranks: int, *, batch: int = 0, context: int = 0, chunk
     return ps / 1e9
 
 
-def grid_rows(system: str, phase: str) -> list[dict[str, str]]:
-    if not GRID.is_file():
-        pytest.skip("the measurements in ../shared are not at hand")
-    with GRID.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if row["s"] == system and row["ph"] == phase and "V4-Pro" in row["m"]]
-
-
-@pytest.mark.parametrize("phase", ["gen", "ctx"])
+@pytest.mark.parametrize("phase", ["decode", "prefill"])
 @pytest.mark.parametrize("system", MEASURED_ON)
 def test_the_law_meets_the_grid_within_the_stated_error(system, phase):
-    name, layout = MEASURED_ON[system]
-    law, _, pool = law_of(name, BARE | layout)
-    errors = []
-    for row in grid_rows(system, phase):
-        length = int(row["L"])
-        if phase == "gen":
-            predicted = step_ms(law, pool.ranks, batch=int(row["B"]), context=length)
-        else:
-            predicted = step_ms(law, pool.ranks, chunk=length, prefix=int(float(row["pre"])))
-        errors.append(abs(predicted / float(row["ms"]) - 1))
-    assert len(errors) == {"gen": 40, "ctx": 18}[phase]
+    grid = next(each for each in GRIDS if each.deployment == MEASURED_ON[system][0])
+    worker = worker_of(grid)
+    rows = [row for row in rows_of(worker, step_rows()) if row.phase == phase]
+    errors = [abs(predicted_ms(worker, row) / row.ms - 1) for row in rows]
+    assert len(errors) == {"decode": 40, "prefill": 18}[phase]
     middle, largest = BOUNDS[system, phase]
     assert middle - 0.01 < median(errors) <= middle
     assert max(errors) <= largest
 
 
-@pytest.mark.parametrize("system", MEASURED_ON)
-def test_the_coefficients_are_those_of_the_fit(system):
-    """Fits floor, KV read, decode token, prefill token and pair again: relative least squares, all positive without being forced."""
-    name, layout = MEASURED_ON[system]
-    _, deployment, pool = law_of(name, BARE | layout)
-    bandwidth, weights = load_system(deployment.system).hbm_bytes_per_s, weight_bytes(MODEL)
-    fixed, slope = kv_read_line(MODEL, "packed_fp8", "fp8")
-    columns, target = [], []
-    for row in grid_rows(system, "gen") + grid_rows(system, "ctx"):
-        batch, length, seconds = int(row["B"]), int(row["L"]), float(row["ms"]) / 1e3
-        decode = row["ph"] == "gen"
-        queries = pool.ranks * (batch if decode else length)
-        experts = weights.experts * expert_coverage(MODEL, queries, pool.law.routing_skew) / pool.ep
-        rest = seconds - (experts + weights.dense + weights.head) / bandwidth
-        read = batch * (fixed + slope * length) / bandwidth
-        pairs = 0.0 if decode else length * (float(row["pre"] or 0) + length / 2)
-        columns.append([1.0, decode * read, decode * batch, (not decode) * length, pairs])
-        columns[-1] = [value / seconds for value in columns[-1]]
-        target.append(rest / seconds)
-    matrix = np.array(columns)
-    scale = matrix.max(axis=0)
-    fitted = np.linalg.lstsq(matrix / scale, np.array(target), rcond=None)[0] / scale
-    law = pool.law
-    stated = [law.floor_s, 1 / law.kv_efficiency, law.decode_token_s, law.prefill_token_s, law.prefill_pair_s]
-    assert fitted.min() > 0
-    assert stated == pytest.approx(fitted, rel=0.005)
+@pytest.mark.parametrize("fit", grid_fits(), ids=lambda fit: fit.name)
+def test_the_coefficients_are_those_of_the_fit(fit):
+    """Fitted again by relative least squares; all are positive without being forced."""
+    assert fit.coefficients
+    assert all(each.again > 0 for each in fit.coefficients)
+    for each in fit.coefficients:
+        assert each.stated == pytest.approx(each.again, rel=0.005), each.name
 
 
 # aiconfigurator step grid at 095f58a, decode at 32K context: sequences per GPU -> ms.

@@ -1,0 +1,23 @@
+"""The command `agentwatt fit`: every fitted coefficient of the repository, derived again from the evidence that ships."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Check = Annotated[bool, typer.Option("--check", help="Leave with status 3 when a coefficient is not what its evidence gives.")]
+
+
+def fit(check: Check = False) -> None:
+    """Fit every coefficient again from hardware_profiles/evidence, and show it beside the value in use."""
+    from simulator.calibration.fits import all_fits, not_reproduced
+    from simulator.cli.exit_codes import ExitCode
+    from simulator.cli.screen import progress, show_sheets
+    from simulator.report.refit import refit_sheets
+
+    with progress():
+        fits = all_fits()
+    show_sheets(refit_sheets(fits, not_reproduced()))
+    if check and any(each.differs for each in fits):
+        raise typer.Exit(ExitCode.DIFFERS)
