@@ -47,7 +47,7 @@ ALL = ("floor_s", "kv_efficiency", "decode_token_s", "prefill_token_s", "prefill
 """Coefficients in which a step is linear once its streaming is known."""
 
 HELD = ("routing_skew", "hbm_efficiency")
-"""What sets the streaming: chosen on the same rows by a search over steps of 0.05 (by hand on H200)."""
+"""What sets the streaming: chosen on the same rows by a grid search (docs/laws.md), by hand on H200."""
 
 GRIDS = (
     Grid("gb300_nvl72_v4pro_20tps", DP4, ALL),
