@@ -148,6 +148,8 @@ def _mismatches(scenario: Scenario, deployment: Deployment, system: System, mode
     if isinstance(ref, Mapping) and "extends" in ref:
         changed = ", ".join(f"{key} = {value}" for key, value in _flat(ref) if key not in ("extends", "name", "notes"))
         yield f"deployment {ref['extends']} with {changed}"
+    elif isinstance(ref, Mapping):
+        yield f"deployment {deployment.name} is derived from its system and model where it says nothing itself; docs/laws.md tells how"
 
 
 def _flat(mapping: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:

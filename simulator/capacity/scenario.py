@@ -111,7 +111,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One question. ``system`` and ``model`` are the deployment's own when None, and so is the SLO's tier.
+    """One question. ``system`` and ``model`` are the deployment's own when None, and so is the SLO's tier; of a system and a model alone
+    the deployment is derived, and stands as an empty mapping here.
 
     ``scout_s`` is the window of the short phases by which the first seed's search finds where full phases should look; 0 for none.
     """

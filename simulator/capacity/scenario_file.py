@@ -66,7 +66,9 @@ def _scenario(top: Section, stem: str) -> Scenario:
     cells = _cells(top)
     deployment = _ref(top, "deployment")
     if deployment is None and not cells and "deployment" not in top.values:
-        top.refuse("deployment", "nothing", "a name, a path or a mapping")
+        if not _pair(top.values, top.values):
+            top.refuse("deployment", "nothing", "a name, a path or a mapping", "or give system and model, and it is derived")
+        deployment = {}
     agents = top.count("agents", None, low=1)
     return Scenario(
         name=top.word("name", default=stem),
@@ -196,7 +198,12 @@ def _cells(top: Section) -> tuple[Cell, ...]:
     for index in range(len(value)):
         section = Section(top.document, top.mistakes, ("cells", str(index)))
         section.only("system", "deployment", "slo")
-        if "deployment" not in section.values:
-            section.refuse("deployment", "nothing", "a name, a path or a mapping")
-        cells.append(Cell(_ref(section, "system"), _ref(section, "deployment") or "", _slo(section)))
+        if "deployment" not in section.values and not _pair(section.values, top.values):
+            section.refuse("deployment", "nothing", "a name, a path or a mapping", "or give system and model, and it is derived")
+        cells.append(Cell(_ref(section, "system"), _ref(section, "deployment") or {}, _slo(section)))
     return tuple(cells)
+
+
+def _pair(cell: Mapping[str, Any], top: Mapping[str, Any]) -> bool:
+    """Whether a system and a model are given from which a deployment can be derived."""
+    return bool((cell.get("system") or top.get("system")) and top.get("model"))

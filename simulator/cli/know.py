@@ -64,6 +64,17 @@ def check_profile(
     print(f"{file}: a good profile ({kind}), {len(profile.fields)} fields: {counts}")
 
 
+@profiles.command("pairs")
+def list_pairs() -> None:
+    """Which systems hold which models: the smallest worker that serves a pair when nobody gives its layout."""
+    from simulator.catalog import names
+    from simulator.cli.screen import show_sheets
+    from simulator.hardware.load import load_model, load_system
+    from simulator.report.pairs import pairs_sheet
+
+    show_sheets([pairs_sheet([load_system(name) for name in names("systems")], [load_model(name) for name in names("models")])])
+
+
 def _is_path(ref: str) -> bool:
     return ref.endswith((".yaml", ".yml"))
 

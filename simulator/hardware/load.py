@@ -13,13 +13,14 @@ from simulator.catalog import names
 from simulator.errors import Mistake, UserError
 from simulator.hardware.card_rules import card_mistakes, card_parts
 from simulator.hardware.deployment import Deployment
+from simulator.hardware.derive import completed
 from simulator.hardware.grounds import grounds
 from simulator.hardware.layout import layout_mistakes, range_mistakes
 from simulator.hardware.model_card import ModelCard
 from simulator.hardware.pools import worker_pool
 from simulator.hardware.preset import Preset, overridden
 from simulator.hardware.profile import PoolFields, Profile, parse
-from simulator.hardware.quality import worst_quality
+from simulator.hardware.quality import Field, worst_quality
 from simulator.hardware.schemas import DEPLOYMENT, ENGINE, MODEL, POOL, SYSTEM
 from simulator.hardware.system import System
 
@@ -81,16 +82,18 @@ def load_deployment(
     overrides : mapping, optional
         Fields to replace, whole or by bare value; ``pools`` maps names to such mappings.
     system, model : optional
-        What it runs on and serves; by default loaded by the names the deployment gives.
+        What it runs on and serves; by default loaded by the names the deployment gives. What else the deployment leaves out is derived.
 
     Raises
     ------
     UserError
         With every mistake found, among them layouts that contradict themselves and weights that do not fit.
     """
-    profile = parse(ref, DEPLOYMENT, "deployments", overrides, POOL)
+    given = {kind: _said(kind, part.name) for kind, part in (("system", system), ("model", model)) if part is not None}
+    profile = parse(ref, DEPLOYMENT, "deployments", overrides, POOL, given)
     system = system or _named(profile, "system", load_system)
     model = model or _named(profile, "model", load_model)
+    profile = completed(profile, system, model, map(load_system, names("systems")))
     preset = _engine(profile)
     options = preset.options(profile["drafts"])
     views = {
@@ -123,6 +126,10 @@ def load_deployment(
     return Deployment(**parts, inspired=tuple(dict.fromkeys(own)), accept_pmf=pmf, pools=pools)
 
 
+def _said(kind: str, name: str) -> Field:
+    return Field(kind, name, DEPLOYMENT[kind].unit, "the scenario", "datasheet")
+
+
 def _role(pool: PoolFields) -> str:
     return str(pool.fields["role"].value) if "role" in pool.fields else "mixed"
 
@@ -135,9 +142,6 @@ def _engine(profile: Profile) -> Preset:
         name = preset.imitates.partition("@")[0]
         _raise_if(range_mistakes(profile, "imitates", imitated == name, f"{name}@version, as engine says") if imitated else [])
         return preset
-    if not imitated:
-        whole = "add 'engine: {value: .., unit: none, source: .., quality: ..}'"
-        raise UserError(Mistake(profile.file, "engine", "nothing", ", ".join(names("engines")), whole))
     try:
         return load_engine(imitated)
     except UserError as error:

@@ -14,6 +14,7 @@ from typing import Any
 from simulator.document import INLINE, Raw, bare, read, wrap
 from simulator.errors import Mistake, UserError
 from simulator.hardware.quality import Field, worst_quality
+from simulator.hardware.schemas import LAW, LAYOUT
 from simulator.hardware.spec import Schema, Spec, missing, read_fields
 
 PLAIN_KEYS = ("name", "title", "extends", "notes")
@@ -62,6 +63,7 @@ def parse(
     kind: str,
     overrides: Mapping[str, Any] | None = None,
     pool_schema: Schema | None = None,
+    given: Mapping[str, Field] | None = None,
 ) -> Profile:
     """Read and check one profile.
 
@@ -76,6 +78,8 @@ def parse(
         Fields to replace, whole or by their bare value (which is then ``assumed``).
     pool_schema : mapping of str to Spec, optional
         What a pool may say for itself; without it a profile has no pools.
+    given : mapping of str to Field, optional
+        Fields of a profile that extends nothing, unless it gives them itself.
 
     Raises
     ------
@@ -83,7 +87,7 @@ def parse(
         With every mistake found, in file order.
     """
     mistakes: list[Mistake] = []
-    reader = _Reader(schema, kind, pool_schema, mistakes)
+    reader = _Reader(schema, kind, pool_schema, mistakes, replace(EMPTY, fields=dict(given or {})))
     profile = reader.build(ref, ())
     if overrides:
         profile = reader.changed(profile, {key: wrap(value) for key, value in overrides.items()}, "overrides", bare_allowed=True)
@@ -100,18 +104,20 @@ class _Reader:
     kind: str
     pool_schema: Schema | None
     mistakes: list[Mistake]
+    bare: Profile
 
     def build(self, ref: str | Path | Mapping[str, Any], seen: tuple[str, ...]) -> Profile:
         """A profile with what it extends."""
         file, raw = read(ref, self.kind, self.mistakes)
         if file != INLINE and file in seen:
             raise UserError(Mistake(file, "extends", " -> ".join((*seen, file)), "no circle"))
-        base = self._base(raw, file, (*seen, file)) if "extends" in raw else EMPTY
+        base = self._base(raw, file, (*seen, file)) if "extends" in raw else self.bare
         name = _text(raw, "name", file, self.mistakes) or base.name or Path(file).stem
         title = _text(raw, "title", file, self.mistakes) or base.title or name
         notes = _notes(raw, file, self.mistakes)
         own = {key: value for key, value in raw.items() if key not in PLAIN_KEYS}
-        profile = self.changed(base, own, file, bare_allowed=file == INLINE and "extends" in raw)
+        derives = any(spec.derived for spec in self.schema.values())
+        profile = self.changed(base, own, file, bare_allowed=file == INLINE and (derives or "extends" in raw))
         if "extends" not in raw or base.file:
             self._refuse_missing(profile, own, file)
         return replace(profile, name=name, title=title, file=file, notes=base.notes + notes)
@@ -156,6 +162,8 @@ class _Reader:
             if spec.optional or key in profile.fields or key in own or (profile.pools and not lacking):
                 continue
             partly = len(lacking) < len(profile.pools)
+            if spec.derived and (key in LAW or not partly) and not (profile.pools and key in LAYOUT):
+                continue
             for name in lacking if partly else [""]:
                 self._refuse_lack(profile, name, key, spec, file)
         for key, spec in (self.pool_schema or {}).items():

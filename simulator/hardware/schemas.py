@@ -155,6 +155,15 @@ DEPLOYMENT: Schema = {
     "prefill_pair_s": Spec("number", "s", 0, 1e-3),
 }
 
+LAYOUT = ("workers", "gpus_per_worker", "attention", "ranks", "ep")
+"""What pools that a deployment lists must say; for a deployment without pools it is derived like the rest."""
+
+LAW = ("floor_s", "host_s", "routing_skew", "hbm_efficiency", "kv_efficiency", "decode_token_s", "prefill_token_s", "prefill_pair_s")
+"""The step-time coefficients of a pool: each pool that does not give one derives it, whatever the others do."""
+
+GIVEN = ("system", "model")
+DEPLOYMENT = {key: spec if spec.optional or key in GIVEN else replace(spec, derived=True) for key, spec in DEPLOYMENT.items()}
+
 OWN_BY_POOL = (
     "workers", "gpus_per_worker", "attention", "ranks", "ep", "memory_share", "reserve_bytes", "kv_pool_share", "kv_pool_tokens",
     "host_tier_bytes", "tails", "token_budget", "max_seqs", "lookahead", "batch_mode", "long_prefill_cap", "prefill_interval",

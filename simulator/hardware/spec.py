@@ -22,7 +22,8 @@ class Spec:
     """What a field must be.
 
     ``kind`` is ``number``, ``count`` (a whole number), ``numbers`` (a list), ``word`` or ``switch``; ``low`` and ``high`` are inclusive.
-    A field with ``optional`` may be left out. Where ``off_on`` names two of a word's choices, a switch may stand for them.
+    A field with ``optional`` may be left out; one with ``derived`` too, and then it follows from the others (`derive.py`).
+    Where ``off_on`` names two of a word's choices, a switch may stand for them.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class Spec:
     choices: tuple[str, ...] = ()
     optional: bool = False
     off_on: tuple[str, ...] = ()
+    derived: bool = False
 
     @property
     def allowed(self) -> str:

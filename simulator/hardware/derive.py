@@ -1,0 +1,133 @@
+"""What a deployment leaves out, derived from its system and model: the smallest worker that fits, usual budgets, the law of the roofline.
+
+Inputs are a deployment's own fields, a system and a model card. Every derived field tells its rule as its source, and none is better than
+``estimated``; docs/laws.md lists the rules.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from simulator.document import INLINE
+from simulator.hardware.attention_compressed import CompressedAttention
+from simulator.hardware.fit import COLLECTIVE_BYTES, RESERVE_BYTES, smallest_layout
+from simulator.hardware.law_defaults import law_defaults
+from simulator.hardware.model_card import ModelCard
+from simulator.hardware.profile import Profile
+from simulator.hardware.quality import Field
+from simulator.hardware.schemas import DEPLOYMENT, LAW, LAYOUT
+from simulator.hardware.system import System
+from simulator.hardware.weights import CASTS
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A derived value and the sentence that says why."""
+
+    value: Any
+    source: str
+    quality: str = "estimated"
+
+
+def completed(profile: Profile, system: System, model: ModelCard, others: Iterable[System] = ()) -> Profile:
+    """The deployment with all that it leaves out; its pools, where it lists any, give their layouts themselves.
+
+    Raises
+    ------
+    UserError
+        When it gives no layout and no worker of the system holds the model.
+    """
+    whole = _with(_with(profile, _types(profile, model)), _budgets(profile, model))
+    if not profile.pools and not set(LAYOUT) <= set(whole.fields):
+        layout = smallest_layout(whole, system, model, others)
+        source = f"derived: {layout} is the smallest worker whose weights leave room for a useful KV pool"
+        whole = _with(whole, {key: Rule(value, source) for key, value in layout.fields.items()})
+    reserve = Rule(RESERVE_BYTES + COLLECTIVE_BYTES, "other_mem and nccl_mem of aiconfigurator's system files (0.12.0)")
+    whole = _with(whole, {"reserve_bytes": reserve})
+    return _titled(_with_laws(whole, system, model), system, model)
+
+
+def _with(profile: Profile, rules: Mapping[str, Rule]) -> Profile:
+    """The profile with the fields that neither it nor one of its pools gives."""
+    given = set(profile.fields).union(*(pool.fields for pool in profile.pools.values()))
+    fresh = {key: _field(profile, key, rule) for key, rule in rules.items() if key not in given}
+    fields = {**profile.fields, **fresh}
+    return replace(profile, fields={key: fields[key] for key in DEPLOYMENT if key in fields})
+
+
+def _field(profile: Profile, key: str, rule: Rule, place: str = "") -> Field:
+    return Field(place + key, rule.value, DEPLOYMENT[key].unit, rule.source, rule.quality, "", profile.file)
+
+
+def _types(profile: Profile, model: ModelCard) -> dict[str, Rule]:
+    """How weights and KV are stored, and what FLOPs are counted against."""
+    wide = min(model.dense_param_bytes, model.expert_param_bytes or model.dense_param_bytes) >= CASTS["bf16"]
+    stored = Rule("stored", "derived: the checkpoint is served as stored")
+    weights = Rule("fp8", "derived: a BF16 checkpoint is served in FP8") if wide else stored
+    bf16 = profile.get("weight_type", weights.value) == "bf16"
+    rules = {
+        "weight_type": weights,
+        "compute_type": Rule("bf16" if bf16 else "fp8", "derived: the BF16 peak for BF16 weights, else the FP8 peak"),
+        "kv_type": Rule(next(iter(model.kv_entry_bytes)), "derived: FP8, in the packed layout of the model's kernels where there is one"),
+    }
+    if model.index_entry_bytes:
+        index = "fp8" if "fp8" in model.index_entry_bytes else next(iter(model.index_entry_bytes))
+        rules["index_type"] = Rule(index, "derived: FP8 where the model's indexer keys may be so")
+    return rules
+
+
+def _budgets(profile: Profile, model: ModelCard) -> dict[str, Rule]:
+    """What the engine's users leave at its defaults, and the SLO for who gives none."""
+    tier = "the lowest AA-AgentPerf tier of DeepSeek V4 Pro, for who gives no SLO"
+    large = "vLLM default on GPUs of 70 GB and more"
+    rules = {
+        "speed_floor_tok_s": Rule(20, tier, "assumed"),
+        "ttft_ceiling_s": Rule(10, tier, "assumed"),
+        "workers": Rule(1, "derived: one worker; figures per GPU do not need more"),
+        "memory_share": Rule(0.9, "vLLM default (gpu_memory_utilization)"),
+        "block_tokens": Rule(64 if model.attention.kv_heads == 1 else 16, "vLLM default, and 64 as the MLA kernels have it"),
+        "token_budget": Rule(8192, f"{large} (max_num_batched_tokens)"),
+        "max_seqs": Rule(1024, f"{large} (max_num_seqs)"),
+        "drafts": Rule(0, "derived: no drafts unless given"),
+        "router": Rule("session_affinity", "derived: conversations stay where their cache is"),
+        "max_context_tokens": Rule(model.max_context_tokens, "vLLM default: the model's own"),
+    }
+    if "imitates" not in profile.fields:
+        rules["engine"] = Rule("vllm", "derived: the preset that was checked against real schedules")
+    if isinstance(model.attention, CompressedAttention):
+        rules["kv_pool_share"] = Rule(0.41, "pool that vLLM reported on 8xB200 over memory arithmetic, for DeepSeek V4 Pro")
+    return rules
+
+
+def _with_laws(profile: Profile, system: System, model: ModelCard) -> Profile:
+    """The profile with the step-time coefficients that a pool, or the deployment for it, does not give."""
+    if not profile.pools:
+        return replace(profile, fields={**profile.fields, **_law(profile, profile, system, model, "")})
+    pools = {}
+    for name, pool in profile.pools.items():
+        view = replace(profile, fields={**profile.fields, **pool.fields})
+        pools[name] = replace(pool, fields={**pool.fields, **_law(profile, view, system, model, f"pools.{name}.")})
+    return replace(profile, pools=pools)
+
+
+def _law(profile: Profile, view: Profile, system: System, model: ModelCard, place: str) -> dict[str, Field]:
+    lacking = [key for key in LAW if key not in view.fields]
+    if not lacking:
+        return {}
+    found = law_defaults(
+        system,
+        model,
+        engine=view.get("engine", view.get("imitates", "vllm").partition("@")[0]),
+        attention=view["attention"],
+        gpus=view["gpus_per_worker"],
+        compute_type=view["compute_type"],
+        weight_type=view["weight_type"],
+    )
+    return {key: _field(profile, key, Rule(getattr(found.law, key), found.source, found.quality), place) for key in lacking}
+
+
+def _titled(profile: Profile, system: System, model: ModelCard) -> Profile:
+    """A name for an inline deployment that has none."""
+    if profile.name != INLINE:
+        return profile
+    return replace(profile, name=f"{system.name}_{model.name}", title=f"{model.title} on {system.title}, derived layout")
