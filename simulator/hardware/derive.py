@@ -37,8 +37,9 @@ def completed(profile: Profile, system: System, model: ModelCard, others: Iterab
     UserError
         When it gives no layout and no worker of the system holds the model.
     """
-    whole = _with(_with(profile, _types(profile, model)), _budgets(profile, model))
-    if not profile.pools and not set(LAYOUT) <= set(whole.fields):
+    free = not profile.pools and not set(LAYOUT) <= set(profile.fields) | {"workers"}
+    whole = _with(_with(profile, _types(profile, model)), _budgets(profile, model) | (_pool_share(model) if free else {}))
+    if free:
         layout = smallest_layout(whole, system, model, others)
         source = f"derived: {layout} is the smallest worker whose weights leave room for a useful KV pool"
         whole = _with(whole, {key: Rule(value, source) for key, value in layout.fields.items()})
@@ -94,9 +95,14 @@ def _budgets(profile: Profile, model: ModelCard) -> dict[str, Rule]:
     }
     if "imitates" not in profile.fields:
         rules["engine"] = Rule("vllm", "derived: the preset that was checked against real schedules")
-    if isinstance(model.attention, CompressedAttention):
-        rules["kv_pool_share"] = Rule(0.41, "pool that vLLM reported on 8xB200 over memory arithmetic, for DeepSeek V4 Pro")
     return rules
+
+
+def _pool_share(model: ModelCard) -> dict[str, Rule]:
+    """Real KV pools of DeepSeek V4 are far below memory arithmetic."""
+    if not isinstance(model.attention, CompressedAttention):
+        return {}
+    return {"kv_pool_share": Rule(0.41, "pool that vLLM reported on 8xB200 over memory arithmetic, for DeepSeek V4 Pro")}
 
 
 def _with_laws(profile: Profile, system: System, model: ModelCard) -> Profile:

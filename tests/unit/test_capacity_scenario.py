@@ -82,7 +82,7 @@ def test_fixed_load() -> None:
         ({"phase": {"warmup_s": -1}}, "phase.warmup_s", ""),
         ({"phase": {"max_s": 100}}, "phase.max_s", ""),
         ({"search": {"share": 2}}, "search.share", ""),
-        ({"cells": [{"system": "hgx_h200"}]}, "cells.0.deployment", ""),
+        ({"cells": [{"system": "hgx_h200"}]}, "cells.0.deployment", "or give system and model, and it is derived"),
         ({"cells": {}}, "cells", ""),
     ],
 )

@@ -162,7 +162,7 @@ def test_a_dense_model_under_tensor_parallelism_splits_weights_and_kv():
         ({"index_type": "fp8"}, "index_type.value", "nothing: llama_3_1_70b has no indexer"),
         ({"kv_type": "packed_fp8"}, "kv_type.value", "fp8, bf16: what llama_3_1_70b can be stored in"),
         ({"compute_type": "fp4"}, "compute_type.value", "a type whose FLOP/s hgx_h200 gives"),
-        ({"model": "glm_5"}, "index_type", "glm_5 has an indexer"),
+        ({"model": "glm_5", "index_type": "fp4"}, "index_type.value", "fp8, bf16: what glm_5's indexer keys can be stored in"),
     ],
 )  # fmt: skip
 def test_types_that_a_model_or_system_does_not_have(changes, field, words):

@@ -131,14 +131,14 @@ def test_mistakes_about_engines(changes, field, words):
     assert words in f"{found.allowed} {found.hint}"
 
 
-def test_a_deployment_without_engine_names_the_presets(tmp_path):
+def test_a_deployment_without_engine_derives_it_and_a_wrong_one_names_the_presets(tmp_path):
     from simulator.catalog import find_data
 
     lines = find_data("deployments", MIXED).read_text().splitlines()
     path = tmp_path / "mine.yaml"
     path.write_text("\n".join(line for line in lines if not line.startswith("engine:")))
-    with pytest.raises(UserError, match=r"mine.yaml: engine; found nothing; allowed: llamacpp, sglang, trtllm, vllm; add 'engine:"):
-        load_deployment(path)
+    derived = load_deployment(path)
+    assert (derived.engine, derived.fields["engine"].quality) == ("vllm", "estimated")
     path.write_text(path.read_text() + "\nimitates: {value: vlm@1, unit: none, source: x, quality: assumed}\n")
     with pytest.raises(UserError, match=r"mine.yaml:\d+: imitates.value; found 'vlm@1'.*did you mean 'vllm'\?"):
         load_deployment(path)
