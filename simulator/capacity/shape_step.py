@@ -45,7 +45,8 @@ def step_watts(pool: Pool, demand: Demand, batch: float, calls: float, kept: flo
     flop_ps = power.token_flop_ps * queries + power.pair_flop_fp * pairs / (2 * ONE)
     step_ps = step_s * PS_PER_S
     spent = (power.hbm_mw * hbm_ps + power.flop_mw * flop_ps) / PS_PER_NS
-    return min(power.floor_mw + spent / (step_ps / PS_PER_NS), power.cap_mw) / 1000
+    load_mw = spent / (step_ps / PS_PER_NS)
+    return min(power.floor_mw + load_mw, power.light_mw + load_mw * power.rise_fp / ONE, power.cap_mw) / 1000
 
 
 def gpus_of(pool: Pool) -> int:

@@ -101,9 +101,9 @@ FINISHED, ROWS_FULL, STUCK = range(3)
     P_ROLE, P_BLOCKS, P_FIXED, P_BUDGET, P_SEATS, P_CAP, P_INTERVAL, P_RESERVE, P_WATERMARK, P_DEPTH, P_CACHE, P_DRAFTS, P_ACCEPT, P_BATCH,
     P_PAUSE, P_ROUND, P_MAX_NEW, P_CLIP, P_RATIO_INIT, P_RATIO_MIN, P_RATIO_FALL, P_VICTIM, P_REQUEUE, P_VISIBLE, P_SIMILAR, P_PERIOD,
     P_FLOOR_PS, P_SEQ_PS, P_CTX_FP, P_DECODE_PS, P_PREFILL_PS, P_PAIR_FP, P_SHARED_LAST, P_FLOOR_MW, P_HBM_MW, P_FLOP_MW, P_CAP_MW, P_GPUS,
-    P_SEQ_HBM, P_CTX_HBM, P_TOKEN_FLOP, P_PAIR_FLOP, P_SHARED_HBM_LAST, P_PORT_FIXED, P_PORT_TOKEN, P_HOST_BLOCKS, P_HOST_FIXED,
+    P_SEQ_HBM, P_CTX_HBM, P_TOKEN_FLOP, P_PAIR_FLOP, P_SHARED_HBM_LAST, P_LIGHT_MW, P_RISE, P_SLOW_LAST, P_PORT_FIXED, P_PORT_TOKEN, P_HOST_BLOCKS, P_HOST_FIXED,
     P_HOST_TOKEN, P_TAILS, POOL_COLUMNS,
-) = range(50)  # fmt: skip
+) = range(53)  # fmt: skip
 
 # Columns of the tables of `Load`: the fields of `Calls`, `Threads` and `PrefixTree`. barren: 1 for an answer that no prompt goes on from.
 K_PROMPT, K_OUTPUT, K_STEPS, K_TOOL, K_STOPS, K_LEAF, K_ANSWER, K_CHILD, K_CHILDREN = range(9)
@@ -202,7 +202,7 @@ class Load(NamedTuple):
     pools: Ints
     """(pools, POOL_COLUMNS)"""
     spans: Ints
-    """(2, pools, query tokens): time of weight streaming in the step law, and its bytes in the power law."""
+    """(3, pools, entries): time of weight streaming in the step law and its bytes in the power law, by query tokens; slowing by watts."""
     first_growth: Ints
     """(pools, block tokens)"""
     rules: Ints
@@ -1992,8 +1992,8 @@ def can_work(world, state, worker):
 
 
 @stage
-def rank_energy(world, state, rank, duration_ps, queries):
-    """Microjoules that the GPUs of a rank draw in a step."""
+def wanted_pj(world, state, rank, duration_ps, queries):
+    """Picojoules that each GPU of a rank would draw in a step if nothing limited it."""
     ranks, pool = state.ranks, state.ranks[rank, R_POOL]
     kind, chunk = world.pools[pool], state.chunk[rank]
     served = chunk[C_SERVED]
@@ -2003,8 +2003,8 @@ def rank_energy(world, state, rank, duration_ps, queries):
     hbm_ps += kind[P_SEQ_HBM] * served + ((kind[P_CTX_HBM] * context) >> 10)
     flop_ps = kind[P_TOKEN_FLOP] * tokens + ((kind[P_PAIR_FLOP] * chunk[C_PAIRS]) >> 11)
     duration_ns = duration_ps // 1000
-    pj = kind[P_FLOOR_MW] * duration_ns + kind[P_HBM_MW] * (hbm_ps // 1000) + kind[P_FLOP_MW] * (flop_ps // 1000)
-    return kind[P_GPUS] * min(pj, kind[P_CAP_MW] * duration_ns) // 1_000_000
+    load_pj = kind[P_HBM_MW] * (hbm_ps // 1000) + kind[P_FLOP_MW] * (flop_ps // 1000)
+    return min(kind[P_FLOOR_MW] * duration_ns + load_pj, kind[P_LIGHT_MW] * duration_ns + (load_pj >> 10) * kind[P_RISE])
 
 
 @apart
@@ -2041,22 +2041,28 @@ def begin_step(world, state, worker):
         if parked == 0:
             clock[FAULT] = 1
         return
-    slowest, decode_ps, prefill_ps, context_ps, sum_ps = -1, 0, 0, 0, 0
-    for rank in range(first, first + size):
-        chunk = state.chunk[rank]
-        n, b = chunk[C_TOKENS], chunk[C_SERVED]
-        context = ranks[rank, R_CONTEXT_MILLI] // 1000 if b > 0 else 0
-        reads = kind[P_SEQ_PS] * b + ((kind[P_CTX_FP] * context) >> 10)
-        verify = kind[P_DECODE_PS] * b * (1 + kind[P_DRAFTS])
-        fill = kind[P_PREFILL_PS] * n + ((kind[P_PAIR_FP] * chunk[C_PAIRS]) >> 11)
-        sum_ps += reads + verify + fill
-        if reads + verify + fill > slowest:
-            slowest, context_ps, decode_ps, prefill_ps = reads + verify + fill, reads, verify, fill
     shared_ps = world.spans[0, pool, min(queries, kind[P_SHARED_LAST])]
-    duration_ps = kind[P_FLOOR_PS] + shared_ps + slowest
+    slowest, duration_ps, decode_ps, prefill_ps, context_ps, sum_ps, slow = 0, 0, 0, 0, 0, 0, 1 << 10
+    for turn in range(2 if kind[P_SLOW_LAST] > 0 else 1):  # at full clock; then as slow as the power cap makes each rank
+        slowest, sum_ps, full_clock_ps = -1, 0, duration_ps
+        for rank in range(first, first + size):
+            chunk = state.chunk[rank]
+            n, b = chunk[C_TOKENS], chunk[C_SERVED]
+            context = ranks[rank, R_CONTEXT_MILLI] // 1000 if b > 0 else 0
+            if turn > 0:
+                watts = wanted_pj(world, state, rank, full_clock_ps, queries) // max(1, full_clock_ps // 1000) // 1000
+                slow = world.spans[2, pool, min(watts, kind[P_SLOW_LAST])]
+            reads = kind[P_SEQ_PS] * b + ((kind[P_CTX_FP] * context) >> 10)
+            verify = (kind[P_DECODE_PS] * b * (1 + kind[P_DRAFTS]) * slow) >> 10
+            fill = ((kind[P_PREFILL_PS] * n + ((kind[P_PAIR_FP] * chunk[C_PAIRS]) >> 11)) * slow) >> 10
+            sum_ps += reads + verify + fill
+            if reads + verify + fill > slowest:
+                slowest, context_ps, decode_ps, prefill_ps = reads + verify + fill, reads, verify, fill
+        duration_ps = kind[P_FLOOR_PS] + shared_ps + slowest
     energy_uj = 0
     for rank in range(first, first + size):
-        energy_uj += rank_energy(world, state, rank, duration_ps, queries)
+        pj = min(wanted_pj(world, state, rank, duration_ps, queries), kind[P_CAP_MW] * (duration_ps // 1000))
+        energy_uj += kind[P_GPUS] * pj // 1_000_000
     log(state.events, state.clock, state.ranks, EVENT_STEP, first, -1, duration_ps, energy_uj, queries)
     book_step(world, state, worker, duration_ps, energy_uj)
     if clock[NOW] >= world.rules[U_WINDOW]:
@@ -2285,6 +2291,7 @@ def pool_row(world: World, pool: Pool) -> list[int]:
         *(law.floor_ps, law.seq_ps, law.ctx_fp, law.decode_token_ps, law.prefill_token_ps, law.pair_fp, len(law.shared_ps) - 1),
         *(power.floor_mw, power.hbm_mw, power.flop_mw, power.cap_mw, power.gpus_per_rank),
         *(power.seq_hbm_ps, power.ctx_hbm_fp, power.token_flop_ps, power.pair_flop_fp, len(power.shared_hbm_ps) - 1),
+        *(power.light_mw, power.rise_fp, len(power.slow_fp) - 1),
         *(pool.port_fixed_ps, pool.port_token_fp, pool.host_blocks, pool.host_fixed_ps, pool.host_token_fp, pool.tails),
     ]
 
@@ -2304,7 +2311,8 @@ def flat(world: World) -> Load:
         len(fleet.order),
     ]
     calls, threads, tree = world.calls, world.threads, world.tree
-    spans = table([*(pool.law.shared_ps for pool in pools), *(pool.power.shared_hbm_ps for pool in pools)])
+    laws = [(pool.law.shared_ps, pool.power.shared_hbm_ps, pool.power.slow_fp) for pool in pools]
+    spans = table([law[kind] for kind in range(3) for law in laws])
     columns = (calls.prompt_tokens, calls.output_tokens, calls.decode_steps, calls.tool_ps, calls.stops, calls.leaf, calls.answer)
     return Load(
         calls=np.column_stack((*columns, threads.child, threads.children)),
@@ -2312,7 +2320,7 @@ def flat(world: World) -> Load:
         runs=np.column_stack((calls.first, threads.first, np.append(fleet.order, -1))),
         tree=np.column_stack((tree.parent, tree.start, tree.scope, barren_answers(world))),
         pools=np.array([pool_row(world, pool) for pool in pools], np.int64).reshape(len(pools), POOL_COLUMNS),
-        spans=spans.reshape(2, len(pools), -1),
+        spans=spans.reshape(3, len(pools), -1),
         first_growth=np.array([first_growth(pool.sched, fleet.block_tokens) for pool in pools], np.int64),
         rules=rules,
     )

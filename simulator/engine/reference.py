@@ -333,6 +333,9 @@ class Simulation:
         queries = sum(rank.query_tokens for rank in ranks)
         shared_ps = int(law.shared_ps[min(queries, len(law.shared_ps) - 1)])
         terms = [rank.step_terms_ps() for rank in ranks]
+        if len(kind.power.slow_fp) > 1:
+            full_clock_ps = law.floor_ps + shared_ps + max(map(sum, terms))
+            terms = [rank.step_terms_ps(rank.slow_fp(full_clock_ps, queries)) for rank in ranks]
         slowest = max(terms, key=sum)
         duration_ps = law.floor_ps + shared_ps + sum(slowest)
         duration_ns = duration_ps // 1000

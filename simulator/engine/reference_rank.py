@@ -655,23 +655,34 @@ class Rank:
     def used_blocks(self) -> int:
         return self.pool.size - self.pool.free
 
-    def step_terms_ps(self) -> tuple[int, int, int]:
-        """This rank's part of the step time: KV reads, decode compute, prefill compute."""
+    def step_terms_ps(self, slow_fp: int = 1 << 10) -> tuple[int, int, int]:
+        """This rank's part of the step time: KV reads, decode compute, prefill compute; the latter two slowed by ``slow_fp`` 1,024ths."""
         law, b = self.kind.law, len(self.served)
         reads = law.seq_ps * b + (law.ctx_fp * self.context_tokens >> 10)
         verify = law.decode_token_ps * b * (1 + self.sched.drafts)
         fill = law.prefill_token_ps * self.prefill_tokens + (law.pair_fp * self.pairs >> 11)
-        return reads, verify, fill
+        return reads, verify * slow_fp >> 10, fill * slow_fp >> 10
 
-    def energy_uj(self, duration_ps: int, queries: int) -> int:
-        """What this rank's GPUs draw in the step."""
+    def wanted_pj(self, duration_ps: int, queries: int) -> int:
+        """What each of this rank's GPUs would draw in the step if nothing limited it."""
         power = self.kind.power
         hbm_ps = int(power.shared_hbm_ps[min(queries, len(power.shared_hbm_ps) - 1)])
         hbm_ps += power.seq_hbm_ps * len(self.served) + (power.ctx_hbm_fp * self.context_tokens >> 10)
         flop_ps = power.token_flop_ps * self.query_tokens + (power.pair_flop_fp * self.pairs >> 11)
         duration_ns = duration_ps // 1000
-        pj = power.floor_mw * duration_ns + power.hbm_mw * (hbm_ps // 1000) + power.flop_mw * (flop_ps // 1000)
-        return power.gpus_per_rank * min(pj, power.cap_mw * duration_ns) // 1_000_000
+        load_pj = power.hbm_mw * (hbm_ps // 1000) + power.flop_mw * (flop_ps // 1000)
+        return min(power.floor_mw * duration_ns + load_pj, power.light_mw * duration_ns + (load_pj >> 10) * power.rise_fp)
+
+    def slow_fp(self, duration_ps: int, queries: int) -> int:
+        """By how much the power cap stretches this rank's arithmetic, for a step that takes ``duration_ps`` at full clock."""
+        table = self.kind.power.slow_fp
+        watts = self.wanted_pj(duration_ps, queries) // max(1, duration_ps // 1000) // 1000
+        return int(table[min(watts, len(table) - 1)])
+
+    def energy_uj(self, duration_ps: int, queries: int) -> int:
+        """What this rank's GPUs draw in the step."""
+        power = self.kind.power
+        return power.gpus_per_rank * min(self.wanted_pj(duration_ps, queries), power.cap_mw * (duration_ps // 1000)) // 1_000_000
 
     def log(self, kind: int, lane: int, a: int, b: int, c: int) -> None:
         self.sim.events.append((self.sim.now, kind, self.worker, self.number, lane, a, b, c))

@@ -1,7 +1,8 @@
 """The power law of one GPU, as the integers that both engines add up, and the four named power bases.
 
-Inputs come from a system profile; the form is ``P = min(cap, TDP * (p0 + pm * um + pc * uc))`` with ``um`` and ``uc`` the achieved
-shares of peak HBM bandwidth and peak FLOPs in a step, so energy is linear in the step's time, bytes and FLOPs.
+Inputs come from a system profile; the form is ``P = min(cap, idle + TDP * rise * L, TDP * (p0 + L))`` with ``L = pm * um + pc * uc``, and ``um``
+and ``uc`` the achieved shares of peak HBM bandwidth and peak FLOPs in a step. So energy is the least of three sums, each linear in the step's
+time, bytes and FLOPs. A cap below the TDP also slows the arithmetic of a step that wants more.
 """
 
 from typing import NamedTuple
@@ -16,6 +17,12 @@ from simulator.hardware.step_law import FRACTION_BITS, gpu_kv_read_line, streame
 from simulator.hardware.system import System
 from simulator.units import PS_PER_S, to_ps
 
+OUT_OF_REACH_MW = 10**8
+"""Where no light-load line is wanted, it starts here."""
+
+FULL_CLOCK = np.full(1, 1 << FRACTION_BITS, np.int64)
+"""The table of a pool without a cap: nothing is slowed."""
+
 BASES = ("accelerator", "tdp", "nameplate", "facility")
 """The four bases on which every power figure is given (docs/power.md)."""
 
@@ -27,10 +34,14 @@ class PowerLaw(NamedTuple):
 
         hbm_ps  = shared_hbm_ps[min(q, len - 1)] + seq_hbm_ps * b + (ctx_hbm_fp * ctx >> 10)
         flop_ps = token_flop_ps * q_r + (pair_flop_fp * pairs >> 11)
-        pj      = min(floor_mw * t_ns + hbm_mw * hbm_ns + flop_mw * flop_ns, cap_mw * t_ns)      with x_ns = x_ps // 1000
-        uj      = gpus_per_rank * pj // 1_000_000
+        load_pj = hbm_mw * hbm_ns + flop_mw * flop_ns                                            with x_ns = x_ps // 1000
+        want_pj = min(floor_mw * t_ns + load_pj, light_mw * t_ns + (load_pj >> 10) * rise_fp)
+        uj      = gpus_per_rank * min(want_pj, cap_mw * t_ns) // 1_000_000
 
     where ``q`` counts the query tokens of all ranks, ``q_r`` those of this rank, and ``b``, ``ctx``, ``pairs`` are as in `StepLaw`.
+
+    ``slow_fp[w]`` is by how much, in 1,024ths, the arithmetic of a rank (its terms per decode token, prefill token and pair) takes longer when
+    each of its GPUs wants ``w`` watts (``want_pj // t_ns // 1000``, at most the last entry) in the step at full clock; one entry: no cap.
     """
 
     floor_mw: int
@@ -44,10 +55,13 @@ class PowerLaw(NamedTuple):
     ctx_hbm_fp: int
     token_flop_ps: int
     pair_flop_fp: int
+    light_mw: int = OUT_OF_REACH_MW
+    rise_fp: int = 0
+    slow_fp: NDArray[np.int64] = FULL_CLOCK
 
 
-def power_law(system: System, model: ModelCard, deployment: Deployment, pool: WorkerPool) -> PowerLaw:
-    """Derive the integer power law of one GPU of a pool (docs/power.md).
+def power_law(system: System, model: ModelCard, deployment: Deployment, pool: WorkerPool, cap_w: float | None = None) -> PowerLaw:
+    """Derive the integer power law of one GPU of a pool (docs/power.md), under a cap of so many watts per GPU or its TDP.
 
     Under tensor parallelism a rank's FLOPs are spread over its GPUs, while each of them reads its KV heads, or all KV where there is one.
     FLOPs are taken against the dense peak of the deployment's ``compute_type``; those of draft passes are left out (about 2 %).
@@ -55,11 +69,12 @@ def power_law(system: System, model: ModelCard, deployment: Deployment, pool: Wo
     bandwidth, flops = system.hbm_bytes_per_s, system.flops(deployment.compute_type) * pool.gpus_per_rank
     fixed_read, read_per_token = gpu_kv_read_line(model, deployment, pool)
     fixed_flops, flops_per_pair = prompt_flops_line(model)
+    capped_w = system.tdp_w if cap_w is None else min(cap_w, system.tdp_w)
     return PowerLaw(
         floor_mw=round(1000 * system.tdp_w * system.power_floor),
         hbm_mw=round(1000 * system.tdp_w * system.power_hbm),
         flop_mw=round(1000 * system.tdp_w * system.power_flop),
-        cap_mw=round(1000 * system.tdp_w),
+        cap_mw=round(1000 * capped_w),
         idle_mw=round(1000 * system.idle_w),
         gpus_per_rank=pool.gpus_per_rank,
         shared_hbm_ps=np.rint(streamed_bytes(model, deployment, pool) / bandwidth * PS_PER_S).astype(np.int64),
@@ -67,7 +82,25 @@ def power_law(system: System, model: ModelCard, deployment: Deployment, pool: Wo
         ctx_hbm_fp=to_ps(read_per_token / bandwidth * 2**FRACTION_BITS),
         token_flop_ps=to_ps((weight_flops(model) + fixed_flops) / flops),
         pair_flop_fp=to_ps(flops_per_pair / flops * 2**FRACTION_BITS),
+        light_mw=round(1000 * system.idle_w),
+        rise_fp=round(system.power_rise * 2**FRACTION_BITS),
+        slow_fp=slowing(capped_w, system.tdp_w),
     )
+
+
+CLOCK_FREE, CLOCK_POWER, LOWEST_CLOCK = 0.25, 2.4, 0.5
+"""What a cap does to clocks (our judgement): a quarter of the TDP does not follow them, the rest goes with their 2.4th power, and they do not
+fall below half."""
+
+
+def slowing(cap_w: float, tdp_w: float) -> NDArray[np.int64]:
+    """`PowerLaw.slow_fp` for a cap: full over lowered clock, by the whole watts that a GPU wants at full clock."""
+    if cap_w >= tdp_w:
+        return FULL_CLOCK
+    wanted = np.arange(np.ceil(tdp_w) + 1) / tdp_w
+    room = max(cap_w / tdp_w - CLOCK_FREE, 0.0) / np.maximum(wanted - CLOCK_FREE, 1e-9)
+    clock = np.where(wanted <= cap_w / tdp_w, 1.0, np.clip(room ** (1 / CLOCK_POWER), LOWEST_CLOCK, 1.0))
+    return np.rint(2**FRACTION_BITS / clock).astype(np.int64)
 
 
 def watts_per_gpu(system: System, accelerator_w: float) -> dict[str, float]:

@@ -36,6 +36,7 @@ SYSTEM: Schema = {
     "power_floor": _share(),
     "power_hbm": _share(0.0, 5.0),
     "power_flop": _share(0.0, 5.0),
+    "power_rise": Spec("number", "1", 1.0, 50.0),
 }
 
 KV_TYPES = ("packed_fp8", "fp8", "bf16")

@@ -29,8 +29,8 @@ class System:
         Maximum of the whole system, and what all that is not an accelerator draws under load.
     pue : float
         Facility power over IT power.
-    power_floor, power_hbm, power_flop : float
-        ``p0``, ``pm`` and ``pc`` of the power law, as shares of the TDP.
+    power_floor, power_hbm, power_flop, power_rise : float
+        ``p0``, ``pm`` and ``pc`` of the power law, as shares of the TDP, and ``rise``: how many times steeper watts rise at light load.
     """
 
     name: str
@@ -53,6 +53,7 @@ class System:
     power_floor: float
     power_hbm: float
     power_flop: float
+    power_rise: float
     quality: str
     notes: tuple[str, ...]
     fields: Mapping[str, Field]

@@ -204,7 +204,8 @@ def test_energy_lies_between_floor_and_cap(world: World) -> None:
         gpus = pool.power.gpus_per_rank * pool.ranks
         duration_ns, energy_uj = own[:, 5] // 1000, own[:, 6]
         assert (energy_uj <= pool.power.cap_mw * duration_ns * gpus // 10**6).all()
-        assert (energy_uj >= pool.power.floor_mw * duration_ns * gpus // 10**6 - pool.ranks).all()
+        least_mw = min(pool.power.floor_mw, pool.power.light_mw, pool.power.cap_mw)
+        assert (energy_uj >= least_mw * duration_ns * gpus // 10**6 - pool.ranks).all()
 
 
 @many

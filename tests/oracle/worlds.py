@@ -20,7 +20,7 @@ from simulator.engine.world import (
     Stop,
     World,
 )
-from simulator.hardware.power import PowerLaw
+from simulator.hardware.power import PowerLaw, slowing
 from simulator.hardware.step_law import StepLaw
 from simulator.workload.compile import compile_calls
 from simulator.workload.trajectory import Call, SubAgent, Trajectory, TrajectorySet
@@ -109,6 +109,10 @@ def pools(draw: st.DrawFn, block: int, role: int, drafts: int, accept_milli: int
     speed = draw(st.sampled_from([11, 13, 29]))
     law = StepLaw(10 * MS, queries * MS // 20, MS // 7, 123_457, MS // speed, MS // 13, 1_234_567)
     power = PowerLaw(400_000, 240_000, 1_200_000, 700_000, 75_000, 8, queries * MS // 25, MS // 9, 98_765, MS // 17, 765_432)
+    power = power._replace(light_mw=draw(st.sampled_from([75_000, 75_000, 10**8])), rise_fp=draw(st.sampled_from([1100, 3000, 20_000])))
+    cap_w = draw(st.sampled_from([700, 700, 120, 300, 450]))
+    if cap_w < 700:
+        power = power._replace(cap_mw=cap_w * 1000, slow_fp=slowing(cap_w, 700.0))
     tier = draw(st.sampled_from(["none", "none", "host", "tails"])) if cache == CACHE_BLOCKS else "none"
     return Pool(
         role=role,

@@ -1,9 +1,12 @@
 """The power law in integers, and the four bases."""
 
+from itertools import pairwise
+
+import numpy as np
 import pytest
 
 from simulator.hardware.load import load_deployment, load_model, load_system
-from simulator.hardware.power import PowerLaw, power_law, watts_per_gpu
+from simulator.hardware.power import PowerLaw, power_law, slowing, watts_per_gpu
 
 MODEL = load_model("deepseek_v4_pro")
 
@@ -17,18 +20,42 @@ def law_of(name: str, pool: int = 0) -> PowerLaw:
     ("name", "floor_w", "hbm_w", "flop_w", "cap_w", "idle_w"),
     [
         ("gb300_nvl72_v4pro_20tps", 560, 392, 2100, 1400, 230),
-        ("hgx_h200_v4pro_20tps", 420, 245, 840, 700, 115),
-        ("hgx_b200_v4pro_20tps", 600, 600, 1750, 1000, 140),
-        ("hgx_b300_v4pro_20tps", 660, 660, 1925, 1100, 140),
+        ("hgx_h200_v4pro_20tps", 371, 273.7, 1450.4, 700, 115),
+        ("hgx_b200_v4pro_20tps", 432, 576, 1916, 1000, 140),
+        ("hgx_b300_v4pro_20tps", 475.2, 633.6, 2107.6, 1100, 140),
         ("gb200_nvl72_v4pro_20tps_pd", 540, 360, 1800, 1200, 150),
-        ("mi355x_v4pro_20tps", 840, 840, 2450, 1400, 200),
+        ("mi355x_v4pro_20tps", 604.8, 806.4, 2682.4, 1400, 200),
     ],
 )
 def test_terms_are_shares_of_the_tdp(name, floor_w, hbm_w, flop_w, cap_w, idle_w):
     law = law_of(name)
-    assert (law.floor_mw, law.hbm_mw, law.flop_mw, law.cap_mw, law.idle_mw) == tuple(
-        1000 * watts for watts in (floor_w, hbm_w, flop_w, cap_w, idle_w)
-    )
+    found = (law.floor_mw, law.hbm_mw, law.flop_mw, law.cap_mw, law.idle_mw, law.light_mw)
+    assert found == tuple(round(1000 * watts) for watts in (floor_w, hbm_w, flop_w, cap_w, idle_w, idle_w))
+
+
+def test_watts_rise_more_steeply_at_light_load():
+    assert law_of("hgx_h200_v4pro_20tps").rise_fp == round(2.211 * 1024)
+    assert law_of("gb300_nvl72_v4pro_20tps").rise_fp == round(2.665 * 1024)
+
+
+def test_without_a_cap_nothing_is_slowed():
+    assert law_of("hgx_h200_v4pro_20tps").slow_fp.tolist() == [1024]
+    assert slowing(700.0, 700.0).tolist() == slowing(900.0, 700.0).tolist() == [1024]
+
+
+def test_a_cap_slows_what_wants_more_watts():
+    """Cap 450 of 700 W, 600 W wanted: (0.6429 - 0.25) / (0.8571 - 0.25) = 0.6471, to the power of 1 / 2.4 a clock of 0.8341."""
+    table = slowing(450.0, 700.0)
+    assert len(table) == 701
+    assert set(table[:451].tolist()) == {1024}
+    assert table[600] == round(1024 / (0.6470588 ** (1 / 2.4)))
+    assert (np.diff(table) >= 0).all()
+    assert slowing(120.0, 700.0)[700] == 2048, "clocks do not fall below half"
+
+
+def test_a_lower_cap_slows_no_less():
+    tables = [slowing(float(cap_w), 700.0) for cap_w in range(699, 100, -1)]
+    assert all((lower >= higher).all() for higher, lower in pairwise(tables))
 
 
 def test_gpus_of_a_rank():
