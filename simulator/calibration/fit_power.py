@@ -1,7 +1,8 @@
 """The fit of the power law's coefficients to measured watts. Inputs are the rows of `hardware_profiles/evidence/power.csv`.
 
-``P = min(cap, idle + TDP * rise * L, TDP * (p0 + L))`` with ``L = pm * um + pc * uc``; the least mean absolute error in shares of the TDP, found by
-a compass search from fixed starts, every curve (one model and layout on one system) counting once. No row that is marked ``check`` is looked at.
+``P = min(cap, idle + TDP * rise * L, TDP * (p0 + L))`` with ``L = pm * um + pc * uc``. The least mean absolute error in shares of the TDP
+is found by a compass search from fixed starts; every curve (one model and layout on one system) counts once. No row that is marked
+``check`` is looked at.
 """
 
 from collections import Counter
@@ -86,7 +87,8 @@ def watts(system: System, um: float, uc: float) -> float:
 def _law(coefficients: Floats, um: Floats, uc: Floats, idle: float) -> Floats:
     floor, hbm, flop, rise = coefficients
     load = hbm * um + flop * uc
-    return np.minimum(1.0, np.minimum(idle + rise * load, floor + load))
+    share: Floats = np.minimum(1.0, np.minimum(idle + rise * load, floor + load))
+    return share
 
 
 def _table(rows: Sequence[PowerRow], system: System, models: Mapping[str, PowerModel]) -> Floats:

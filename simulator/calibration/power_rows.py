@@ -1,4 +1,4 @@
-"""A measured power row, and how busy it kept memory and arithmetic. Inputs come from `hardware_profiles/evidence/power.csv` and `power_models.csv`.
+"""A measured power row, and how busy it kept memory and arithmetic. Inputs are `power.csv` and `power_models.csv` of the evidence.
 
 The utilisations are averages over a step, by model arithmetic: bytes of weights (under expert coverage) and of the KV cache, two FLOPs per
 active parameter and token. docs/power.md says what is left out.
@@ -8,6 +8,7 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from simulator.catalog import folder
 from simulator.hardware.system import System
@@ -97,7 +98,7 @@ def _records(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _values(record: Mapping[str, str], kind: type) -> dict[str, str | int | float]:
+def _values(record: Mapping[str, str], kind: type) -> dict[str, Any]:
     """The cells as the fields of a dataclass; an empty number is 0."""
     types = kind.__annotations__
     return {key: types[key](text or 0) if types[key] is not str else text for key, text in record.items()}

@@ -1,8 +1,8 @@
 """The power law of one GPU, as the integers that both engines add up, and the four named power bases.
 
-Inputs come from a system profile; the form is ``P = min(cap, idle + TDP * rise * L, TDP * (p0 + L))`` with ``L = pm * um + pc * uc``, and ``um``
-and ``uc`` the achieved shares of peak HBM bandwidth and peak FLOPs in a step. So energy is the least of three sums, each linear in the step's
-time, bytes and FLOPs. A cap below the TDP also slows the arithmetic of a step that wants more.
+Inputs come from a system profile; the form is ``P = min(cap, idle + TDP * rise * L, TDP * (p0 + L))`` with ``L = pm * um + pc * uc``, where
+``um`` and ``uc`` are the achieved shares of peak HBM bandwidth and peak FLOPs in a step. So energy is the least of three sums, each linear
+in the step's time, bytes and FLOPs. A cap below the TDP also slows the arithmetic of a step that wants more.
 """
 
 from typing import NamedTuple
@@ -40,8 +40,9 @@ class PowerLaw(NamedTuple):
 
     where ``q`` counts the query tokens of all ranks, ``q_r`` those of this rank, and ``b``, ``ctx``, ``pairs`` are as in `StepLaw`.
 
-    ``slow_fp[w]`` is by how much, in 1,024ths, the arithmetic of a rank (its terms per decode token, prefill token and pair) takes longer when
-    each of its GPUs wants ``w`` watts (``want_pj // t_ns // 1000``, at most the last entry) in the step at full clock; one entry: no cap.
+    ``slow_fp[w]`` is by how much, in 1,024ths, the arithmetic of a rank (its terms per decode token, prefill token and pair) takes longer
+    when each of its GPUs wants ``w`` watts (``want_pj // t_ns // 1000``, at most the last entry) in the step at full clock; one entry: no
+    cap.
     """
 
     floor_mw: int
@@ -89,8 +90,8 @@ def power_law(system: System, model: ModelCard, deployment: Deployment, pool: Wo
 
 
 CLOCK_FREE, CLOCK_POWER, LOWEST_CLOCK = 0.25, 2.4, 0.5
-"""What a cap does to clocks (our judgement): a quarter of the TDP does not follow them, the rest goes with their 2.4th power, and they do not
-fall below half."""
+"""What a cap does to clocks (our judgement): a quarter of the TDP does not follow them, the rest goes with their 2.4th power, and they do
+not fall below half."""
 
 
 def slowing(cap_w: float, tdp_w: float) -> NDArray[np.int64]:
@@ -100,7 +101,8 @@ def slowing(cap_w: float, tdp_w: float) -> NDArray[np.int64]:
     wanted = np.arange(np.ceil(tdp_w) + 1) / tdp_w
     room = max(cap_w / tdp_w - CLOCK_FREE, 0.0) / np.maximum(wanted - CLOCK_FREE, 1e-9)
     clock = np.where(wanted <= cap_w / tdp_w, 1.0, np.clip(room ** (1 / CLOCK_POWER), LOWEST_CLOCK, 1.0))
-    return np.rint(2**FRACTION_BITS / clock).astype(np.int64)
+    table: NDArray[np.int64] = np.rint(2**FRACTION_BITS / clock).astype(np.int64)
+    return table
 
 
 def watts_per_gpu(system: System, accelerator_w: float) -> dict[str, float]:
