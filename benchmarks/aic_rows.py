@@ -1,12 +1,13 @@
 """What aiconfigurator itself predicts for the aggregated rows of `silicon_fit.csv.gz`: TTFT and TPOT beside the measured ones.
 
-Run where the extra ``aic`` is installed: ``python -m benchmarks.aic_rows ../shared/data/measurements/aiconfigurator/silicon_fit.csv.gz``. It
-writes hardware_profiles/evidence/aic_predictions.csv and prints coverage and errors. How each row is read is told in docs/aiconfigurator.md.
+Run where the extra ``aic`` is installed, on that file: ``python -m benchmarks.aic_rows silicon_fit.csv.gz``. It writes
+hardware_profiles/evidence/aic_predictions.csv and prints coverage and errors. How each row is read is told in docs/aiconfigurator.md.
 """
 
 import argparse
 import csv
 import math
+import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -51,7 +52,6 @@ ASKED: dict[tuple[str, str], tuple[str, Precision]] = {
 
 DENSE = ("meta-llama/Meta-Llama-3.1-8B", "meta-llama/Meta-Llama-3.1-70B", "nvidia/Llama-3.1-70B-Instruct-FP8", "Qwen/Qwen3-32B")
 
-
 GPT_OSS = "openai/gpt-oss-120b"
 """Its rows say nvfp4; the checkpoint is MXFP4, which runs with FP8 activations on Blackwell and with BF16 ones before."""
 
@@ -78,11 +78,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("silicon", type=Path, help="silicon_fit.csv.gz")
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--rows-first", action="store_true", help="try the row's own quantisation modes before the checkpoint's")
     parsed = parser.parse_args()
     require_aic()
     rows = pd.read_csv(parsed.silicon)
     rows = rows[rows["mode"] == "agg"]
-    found = [predict(row) for row in rows.itertuples()]
+    found = [predict(row, parsed.rows_first) for row in rows.itertuples()]
     with parsed.out.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(Prediction._fields)
@@ -90,19 +91,25 @@ def main() -> None:
     print(summary(rows, found))
 
 
-def predict(row: Any) -> Prediction:
-    """One row, measured tables first, then those with estimates in their gaps."""
+def predict(row: Any, rows_first: bool = False) -> Prediction:
+    """One row, or why it has none."""
     asked = ASKED.get((row.model_path, word(row.precision) or "bf16"))
     read = worker_layout(row.tp_size, row.attention_dp_size, row.moe_tp_size, row.moe_ep_size)
     if asked is None or read is None or read.gpus > 8:
-        note = "unknown checkpoint" if asked is None else "contradictory layout" if read is None else "a disaggregated run's GPUs as one layout"
+        note = (
+            "unknown checkpoint"
+            if asked is None
+            else "contradictory layout"
+            if read is None
+            else "a disaggregated run's GPUs as one layout"
+        )
         return Prediction(row.id, "", "", "", "", asked[0] if asked else "", "", "", "", note)
     checkpoint, modes = asked
     dense = checkpoint in DENSE
     layout = Layout(read.tp, read.dp, 1 if dense else read.gpus // read.ep, 1 if dense else read.ep)
     batch = max(1, math.ceil(concurrency(row) / read.dp))
     notes = []
-    for precision, mode in trials(row, checkpoint, modes):
+    for precision, mode in trials(row, checkpoint, modes, rows_first):
         try:
             tables = tables_of(row.system, checkpoint, row.backend, layout, precision, mode)
             ttft, tpot, overflow = tables.served_ms(int(row.isl), int(row.osl), batch)
@@ -111,17 +118,19 @@ def predict(row: Any) -> Prediction:
             continue
         note = "KV cache too small for the batch: the queue is not modelled" if overflow else ""
         used = f"{tables.modes['gemm']}/{tables.modes['moe']}/{tables.modes['kvcache']}"
-        return Prediction(row.id, f"{ttft:.2f}", f"{tpot:.3f}", tables.version, mode.lower(), checkpoint, used, str(layout), str(batch), note)
+        return Prediction(
+            row.id, f"{ttft:.2f}", f"{tpot:.3f}", tables.version, mode.lower(), checkpoint, used, str(layout), str(batch), note
+        )
     return Prediction(row.id, "", "", "", "", checkpoint, "", str(layout), str(batch), notes[-1])
 
 
-def trials(row: Any, checkpoint: str, modes: Precision) -> list[tuple[Precision, str]]:
-    """What is tried in turn: the row's own quantisation modes, the checkpoint's, and those with estimates in the gaps of the tables."""
+def trials(row: Any, checkpoint: str, modes: Precision, rows_first: bool) -> list[tuple[Precision, str]]:
+    """What is tried in turn: the checkpoint's quantisation modes, the row's, both on measured tables; then with estimates in their gaps."""
     own = Precision(word(row.gemm_quant_mode), "" if checkpoint in DENSE else word(row.moe_quant_mode), modes.kv)
     if checkpoint == GPT_OSS:
-        own = modes = Precision("", "w4a8_mxfp4_mxfp8" if row.system in BLACKWELL else "")
-    found = [(own, MODES[0]), (modes, MODES[0]), (modes, MODES[1])]
-    return list(dict.fromkeys(found))
+        own = Precision("", "w4a8_mxfp4_mxfp8" if row.system in BLACKWELL else "")
+    first, second = (own, modes) if rows_first else (modes, own)
+    return list(dict.fromkeys([(first, MODES[0]), (second, MODES[0]), (first, MODES[1])]))
 
 
 def word(cell: Any) -> str:
@@ -131,8 +140,8 @@ def word(cell: Any) -> str:
 
 def concurrency(row: Any) -> int:
     """Calls in flight: the source string's, else ``batch_size`` (per group of attention-DP in those rows)."""
-    said = pd.Series([row.silicon_data_source]).str.extract(r"silicon_concurrency=(\d+)")[0].iloc[0]
-    return int(said) if isinstance(said, str) else int(row.batch_size)
+    said = re.search(r"silicon_concurrency=(\d+)", row.silicon_data_source)
+    return int(said[1]) if said else int(row.batch_size)
 
 
 @cache

@@ -1,7 +1,7 @@
 """NVIDIA aiconfigurator's measured operator tables, asked for the time of one step or of a served load.
 
-The inputs come with the package `aiconfigurator` (extra ``aic``): latencies of single operators measured by GPU, engine and version, which it
-adds up to decode steps and prefill chunks. Only its public SDK is called; see docs/aiconfigurator.md.
+The inputs come with the package `aiconfigurator` (extra ``aic``): latencies of single operators measured by GPU, engine and version, which
+it adds up to decode steps and prefill chunks. Only its SDK is called, no file of it is read; see docs/aiconfigurator.md.
 """
 
 import logging
@@ -20,7 +20,7 @@ REMEDY = "pip install 'agentwatt[aic]'"
 
 @dataclass(frozen=True)
 class Layout:
-    """Widths in aiconfigurator's words: ``tp`` GPUs share a sequence, ``dp`` groups hold different ones, experts lie on ``moe_tp * ep`` GPUs."""
+    """Widths as aiconfigurator counts them: ``dp`` groups of ``tp`` GPUs; for experts ``ep`` groups of ``moe_tp`` of them."""
 
     tp: int = 1
     dp: int = 1
