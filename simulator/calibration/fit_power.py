@@ -71,7 +71,7 @@ def fit_power(rows: Sequence[PowerRow], systems: Mapping[str, System], models: M
         system, own = systems[name], [row for row in rows if row.system == name]
         fitted = [row for row in own if row.split == "fit"]
         start = fits[base].coefficients if base in fits else {key: float(getattr(systems[base], key)) for key in NAMES}
-        found = _search(_table(fitted, system, models), _weights(fitted), system.idle_w / system.tdp_w, start, free)
+        found = search(_table(fitted, system, models), _weights(fitted), system.idle_w / system.tdp_w, start, free)
         errors = {split: _errors(found, [row for row in own if row.split == split], system, models) for split in ("fit", "check")}
         fits[name] = PowerFit(name, dict(zip(NAMES, found.tolist(), strict=True)), errors)
     return fits
@@ -80,11 +80,12 @@ def fit_power(rows: Sequence[PowerRow], systems: Mapping[str, System], models: M
 def watts(system: System, um: float, uc: float) -> float:
     """Watts per GPU that the law of a system profile gives at some utilisations."""
     coefficients = np.array([getattr(system, name) for name in NAMES])
-    share = _law(coefficients, np.array([um]), np.array([uc]), system.idle_w / system.tdp_w)
+    share = share_of_tdp(coefficients, np.array([um]), np.array([uc]), system.idle_w / system.tdp_w)
     return float(share[0]) * system.tdp_w
 
 
-def _law(coefficients: Floats, um: Floats, uc: Floats, idle: float) -> Floats:
+def share_of_tdp(coefficients: Floats, um: Floats, uc: Floats, idle: float) -> Floats:
+    """The law: shares of the TDP at some utilisations, by coefficients in the order of `NAMES`; ``idle`` is a share too."""
     floor, hbm, flop, rise = coefficients
     load = hbm * um + flop * uc
     share: Floats = np.minimum(1.0, np.minimum(idle + rise * load, floor + load))
@@ -105,20 +106,30 @@ def _weights(rows: Sequence[PowerRow]) -> Floats:
 
 def _errors(coefficients: Floats, rows: Sequence[PowerRow], system: System, models: Mapping[str, PowerModel]) -> Errors:
     um, uc, share = _table(rows, system, models)
-    error = np.abs(_law(coefficients, um, uc, system.idle_w / system.tdp_w) - share).tolist()
+    error = np.abs(share_of_tdp(coefficients, um, uc, system.idle_w / system.tdp_w) - share).tolist()
     return Errors(len(error), median(error), sum(error) / len(error), max(error)) if error else Errors(0, 0.0, 0.0, 0.0)
 
 
-def _search(table: Floats, weights: Floats, idle: float, base: Mapping[str, float], free: Sequence[str]) -> Floats:
-    """The best of the compass searches, rounded. Coefficients that are not free keep the value of ``base``."""
+def search(
+    table: Floats,
+    weights: Floats,
+    idle: float,
+    base: Mapping[str, float],
+    free: Sequence[str] = NAMES,
+    starts: Sequence[Sequence[float]] = STARTS,
+) -> Floats:
+    """The best of the compass searches, rounded: coefficients in the order of `NAMES`, those not free as in ``base``.
+
+    ``table`` holds memory and compute utilisation and the measured share of the TDP: shape (3, rows).
+    """
     um, uc, share = table
     moves = [i for i, name in enumerate(NAMES) if name in free]
 
     def loss(x: Floats) -> float:
-        return float(weights @ np.abs(_law(x, um, uc, idle) - share))
+        return float(weights @ np.abs(share_of_tdp(x, um, uc, idle) - share))
 
-    starts = [np.array([start[i] if i in moves else base[name] for i, name in enumerate(NAMES)]) for start in STARTS]
-    return min((np.round(_compass(loss, start, moves), DIGITS) for start in starts), key=loss)
+    begin = [np.array([start[i] if i in moves else base[name] for i, name in enumerate(NAMES)]) for start in starts]
+    return min((np.round(_compass(loss, start, moves), DIGITS) for start in begin), key=loss)
 
 
 def _compass(loss: Callable[[Floats], float], x: Floats, moves: Sequence[int]) -> Floats:

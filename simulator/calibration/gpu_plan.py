@@ -18,6 +18,8 @@ SETUP_S, FILL_BYTES_PER_S = 0.4, 50e9
 TOKENS = (16, 1024, 1, 16384, 256, 4096, 64, 4)
 CONTEXTS = ((16, 8192), (128, 8192), (1, 131072), (16, 65536), (64, 2048), (1, 8192), (256, 2048))
 """Batch and context of decode attention."""
+LEAN_CONTEXTS = ((4, 32768), (64, 8192), (16, 2048), (256, 8192), (1, 32768), (4, 8192), (128, 2048), (64, 32768), (1, 2048))
+"""More of them where PyTorch has a paged kernel (GQA): only those tell what reading KV takes."""
 PROMPTS = ((2048, 0), (8192, 0), (2048, 65536), (8192, 16384), (512, 16384), (2048, 16384), (512, 0))
 """Chunk and prefix of prefill attention."""
 ROWS = (1, 32)
@@ -156,7 +158,7 @@ def _experts(model: Shapes) -> list[Cell]:
 def _decodes(model: Shapes) -> list[Cell]:
     """Over all entries, or over those an indexer picks: at random places among as many as the context leaves."""
     found = []
-    for batch, context in CONTEXTS:
+    for batch, context in CONTEXTS if model.entry.shared else (*CONTEXTS, *LEAN_CONTEXTS):
         held = context // model.ratio
         read = min(model.topk, held) if model.topk else held
         found.append(cells.decode(model.attention, model.model, batch=batch, context=read, held=held, heads=model.heads, entry=model.entry))

@@ -22,6 +22,14 @@ Model = Annotated[
     typer.Option("--model", metavar="NAME", help="Model card to take layer shapes from; may be repeated.", show_default=False),
 ]
 PlanOnly = Annotated[bool, typer.Option("--plan", help="Show the plan and its expected time, and leave.")]
+Fit = Annotated[Path | None, typer.Option("--fit", metavar="FILE", help="Measure nothing: fit an evidence file.", show_default=False)]
+SystemName = Annotated[str, typer.Option("--system", metavar="NAME", help="With --fit: the system whose GPU it is.")]
+ProfileOut = Annotated[
+    Path | None, typer.Option("--profile", metavar="FILE", help="With --fit: write the system's profile as measured.", show_default=False)
+]
+HtmlOut = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="With --fit: write the page, with figures.", show_default=False)
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Try every kernel on the CPU at small sizes: needs torch, measures nothing.")]
 
 
@@ -34,8 +42,15 @@ def measure_gpu(
     repeats: Annotated[int, typer.Option("--repeats", min=1, max=20, help="Visits to every cell.")] = 1,
     device: Annotated[int, typer.Option("--device", min=0, help="Which CUDA device.")] = 0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the cells' order.")] = 0,
+    fit: Fit = None,
+    system: SystemName = "hgx_h200",
+    profile: ProfileOut = None,
+    html: HtmlOut = None,
 ) -> None:
-    """Measure a GPU: times, rates and watts of the kernels that serving is made of."""
+    """Measure a GPU: times, rates and watts of the kernels that serving is made of; and fit what was measured."""
+    if fit is not None:
+        _fit(fit, system, profile, html)
+        return
     from simulator.calibration.gpu_plan import make_plan
     from simulator.calibration.gpu_shapes import shapes
     from simulator.cli.screen import say, show_sheets
@@ -165,3 +180,59 @@ def _seconds(text: str) -> float:
     if not 60 <= seconds <= 86_400:
         raise UserError(Mistake("measure-gpu", "--budget", repr(text), "1m to 24h, as 10m, 600s or 1h"))
     return seconds
+
+
+def _fit(file: Path, name: str, profile: Path | None, html: Path | None) -> None:
+    """Fit an evidence file: tables on stdout, profile and page where asked for."""
+    from simulator.calibration.gpu_fit import fit_times, gemm_shares
+    from simulator.calibration.gpu_fit_power import beside, fit_gpu_power, strangers
+    from simulator.calibration.gpu_overlay import overlay_text
+    from simulator.calibration.power_rows import power_models, power_rows
+    from simulator.cli.files import write_text
+    from simulator.cli.screen import progress, say, show_sheets
+    from simulator.hardware.load import load_system
+    from simulator.report import gpu_tables as tables
+
+    found, system = _read(file), load_system(name)
+    _refuse_dry_run(found, file)
+    for line in (*strangers(found.about, system), *_lost(found)):
+        say(line)
+    with progress() as tell:
+        tell("fitting")
+        times, shares = fit_times(found.rows, system), gemm_shares(found.rows, system)
+        power = fit_gpu_power(found.rows, system, str(file))
+    sheets = [
+        tables.singles_sheet(found.rows),
+        *([tables.shares_sheet(shares)] if shares else []),
+        *([tables.terms_sheet(times)] if times else []),
+        tables.law_sheet(power, system),
+        tables.points_sheet(power),
+        tables.evidence_sheet(beside(power_rows(), power_models(), system, power), system.name),
+    ]
+    show_sheets(sheets)
+    if profile is not None:
+        write_text(profile, overlay_text(system, found.about, found.rows, power))
+        say(f"written: {profile}; try it: agentwatt profiles check {profile}")
+    if html is not None:
+        from simulator.cli.version import version
+        from simulator.report.gpu_figures import gemm_drawing, power_drawing
+        from simulator.report.gpu_page import render_gpu
+
+        drawings = [power_drawing(power, system.tdp_w), *([gemm_drawing(shares)] if shares else [])]
+        write_text(html, render_gpu(found.about, sheets, drawings, version()))
+        say(f"written: {html}")
+
+
+def _refuse_dry_run(found: Evidence, file: Path) -> None:
+    from simulator.errors import Mistake, UserError
+
+    if found.about.get("dry_run") != "no":
+        raise UserError(Mistake(str(file), "dry_run", repr(found.about.get("dry_run", "nothing")), "'no'", "a dry run measures nothing"))
+
+
+def _lost(found: Evidence) -> list[str]:
+    """What of a file serves no fit, in words."""
+    failed = sum(row.status != "ok" for row in found.rows)
+    bare = sum(row.status == "ok" and row.watts is None for row in found.rows)
+    said = {f"{failed} visits failed": failed, f"{bare} visits are without watts": bare, f"{found.doubles} rows came twice": found.doubles}
+    return [line for line, count in said.items() if count]
