@@ -12,6 +12,7 @@ from simulator.hardware.system import System
 from simulator.report.phrases import number, percent, plain, words
 from simulator.report.tables import Sheet
 
+WORST_SHOWN = 12
 TARGET = 0.05
 """Mean error on held-out cells, as a share of the TDP, that the power law of a measured GPU should stay within."""
 
@@ -111,9 +112,10 @@ def law_sheet(fit: GpuPowerFit, system: System) -> Sheet:
 def points_sheet(fit: GpuPowerFit) -> Sheet:
     """The cells held out, those missed by most first."""
     held = sorted((p for p in fit.points if p.held_out), key=lambda p: -abs(p.fitted - p.watts))
-    rows = tuple((plain(p.cell), percent(p.um), percent(p.uc), number(p.watts), number(p.fitted), number(p.before)) for p in held)
+    shown = held[:WORST_SHOWN]
+    rows = tuple((plain(p.cell), percent(p.um), percent(p.uc), number(p.watts), number(p.fitted), number(p.before)) for p in shown)
     columns = ("cell", "of peak\nbandwidth", "of peak\nFLOP/s", "measured\nW", "fitted\nlaw, W", "profile as it\nstands, W")
-    return Sheet("Watts of the cells held out", columns, rows, "lrrrrr", "the worst first")
+    return Sheet("Watts of the cells held out", columns, rows, "lrrrrr", f"the worst {len(shown)} of {len(held)}")
 
 
 def evidence_sheet(beside: Sequence[Beside], system: str) -> Sheet:
@@ -123,7 +125,7 @@ def evidence_sheet(beside: Sequence[Beside], system: str) -> Sheet:
         for b in beside
     )
     columns = ("row", "split", "measured\nW", "profile as it\nstands, W", "with this\nfit, W", "error\nbefore", "error\nafter")
-    note = "watts per GPU of serving runs, utilisations by model arithmetic (docs/power.md); times of serving rows rest on no field fitted here"
+    note = "watts per GPU of serving runs, utilisations by model arithmetic (docs/power.md); no time of such a run rests on this fit"
     return Sheet(f"Evidence rows of {plain(system)}", columns, rows, "llrrrrr", note)
 
 

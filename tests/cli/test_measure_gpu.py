@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from simulator.calibration.gpu_evidence import evidence_text
 from tests.cli.conftest import Command
+from tests.unit.gpu_synthetic import ABOUT, damaged, synthetic
 
 
 def test_plan_needs_neither_torch_nor_a_gpu(command: Command) -> None:
@@ -75,3 +77,41 @@ def test_dry_run_writes_a_file_and_goes_on_with_it(command: Command, tmp_path: P
     assert again.exit_code == 0, again.stderr
     assert "2/2" in again.stderr
     assert len(out.read_text(encoding="utf-8").splitlines()) == len(lines)
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A damaged file made from laws that are known."""
+    path = tmp_path_factory.mktemp("gpu") / "evidence.csv"
+    path.write_text(evidence_text(ABOUT, damaged(synthetic(0.02))), encoding="utf-8")
+    return path
+
+
+def test_fit_prints_tables_and_writes_a_profile_and_a_page(command: Command, evidence: Path, tmp_path: Path) -> None:
+    profile, page = tmp_path / "measured.yaml", tmp_path / "measured.html"
+    result = command("measure-gpu", "--fit", str(evidence), "--system", "hgx_h200", "--profile", str(profile), "--html", str(page))
+    assert result.exit_code == 0, result.stderr
+    for word in ("idle, allocated", "weight reads", "power_rise", "target 5.0 %: met", "h200-gpt_oss_120b-8k1k-c1"):
+        assert word in result.stdout
+    for word in ("visits failed", "visits are without watts"):
+        assert word in result.stderr
+    checked = command("profiles", "check", str(profile))
+    assert checked.exit_code == 0, checked.stderr
+    assert "2 measured" in checked.stdout
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<svg") == 2
+    assert "held out by" in text
+    assert "NVIDIA H200 (synthetic)" in text
+    assert "<script" not in text
+
+
+def test_fit_refuses_what_measured_nothing(command: Command, evidence: Path, tmp_path: Path) -> None:
+    path = tmp_path / "dry.csv"
+    path.write_text(evidence.read_text(encoding="utf-8").replace("# dry_run: no", "# dry_run: yes"), encoding="utf-8")
+    result = command("measure-gpu", "--fit", str(path))
+    assert result.exit_code == 2
+    assert "a dry run measures nothing" in result.stderr
+    assert command("measure-gpu", "--fit", str(tmp_path / "none.csv")).exit_code == 2
+    unknown = command("measure-gpu", "--fit", str(evidence), "--system", "hgx_h20")
+    assert unknown.exit_code == 2
+    assert "did you mean 'hgx_h200'?" in unknown.stderr

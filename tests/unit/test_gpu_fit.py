@@ -10,7 +10,7 @@ import pytest
 
 from simulator.calibration.gpu_evidence import Row
 from simulator.calibration.gpu_fit import by_cell, drift, fit_times, gemm_shares, held_out, relative_least_squares, single
-from simulator.calibration.gpu_fit_power import GpuPowerFit, fit_gpu_power, refitted
+from simulator.calibration.gpu_fit_power import GpuPowerFit, fit_gpu_power, refitted, strangers
 from simulator.calibration.gpu_overlay import overlay_text
 from simulator.errors import UserError
 from simulator.hardware.load import load_system
@@ -149,3 +149,12 @@ def test_hostile_text_in_a_file_stays_text(rows: list[Row], tmp_path: Path) -> N
     path = tmp_path / "measured.yaml"
     path.write_text(overlay_text(h200(), {**ABOUT, "gpu": 'a"\nb: {c: \\'}, rows, None), encoding="utf-8")
     assert 'a" b: {c: \\' in load_system(path).fields["idle_w"].source
+
+
+def test_another_gpu_is_told() -> None:
+    assert strangers(ABOUT, h200()) == []
+    assert strangers({**ABOUT, "power_cap_w": "700", "power_cap_default_w": "700"}, h200()) == []
+    (name,) = strangers({**ABOUT, "gpu": "NVIDIA B200"}, h200())
+    assert "is that the one of hgx_h200?" in name
+    (cap,) = strangers({**ABOUT, "power_cap_w": "500"}, h200())
+    assert "power_cap_w is 500 W where the profile's tdp_w is 700 W" in cap
