@@ -98,7 +98,8 @@ def test_every_import_is_a_dependency() -> None:
     source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "simulator").rglob("*.py"))
     imported = set(re.findall(r"^\s*(?:from|import) (\w+)(?:[\w.]* import|$| as)", source, re.MULTILINE))
     module_of = {"pyyaml": "yaml", "nvidia-ml-py": "pynvml"}
-    ranges = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["gpu"]]
+    extras = {name: ranges for name, ranges in PROJECT["project"]["optional-dependencies"].items() if name != "dev"}
+    ranges = [*PROJECT["project"]["dependencies"], *(each for extra in extras.values() for each in extra)]
     declared = {module_of.get(name, name) for name in (re.match(r"[\w-]+", each)[0] for each in ranges)}  # type: ignore[index]
     assert imported - set(sys.stdlib_module_names) - declared <= {"simulator"}
 
