@@ -1,7 +1,7 @@
 """Builds worlds: a scenario and a seed become arrays once, then each agent count is a small change. Inputs come from a scenario."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from simulator.capacity.fleet import engine_fleet, engine_pools
 from simulator.capacity.scenario import FixedLoad, Scenario
 from simulator.capacity.slo import SLO
 from simulator.engine.world import Pool, Stop, World
+from simulator.errors import Mistake, UserError
 from simulator.hardware.deployment import Deployment
 from simulator.hardware.load import load_deployment, load_model, load_system
 from simulator.hardware.model_card import ModelCard
@@ -82,7 +83,17 @@ def load_profiles(scenario: Scenario) -> tuple[System, ModelCard, Deployment]:
     system = None if scenario.system is None else load_system(scenario.system)
     model = None if scenario.model is None else load_model(scenario.model)
     deployment = load_deployment(scenario.one_deployment(), system=system, model=model)
-    return system or load_system(deployment.system), model or load_model(deployment.model), deployment
+    system = with_cap(system or load_system(deployment.system), scenario)
+    return system, model or load_model(deployment.model), deployment
+
+
+def with_cap(system: System, scenario: Scenario) -> System:
+    """The system under the scenario's power cap, which cannot lie below what an idle accelerator draws or above its TDP."""
+    cap_w = scenario.power_cap_w
+    if cap_w is not None and not system.idle_w <= cap_w <= system.tdp_w:
+        allowed = f"from {system.idle_w:g} W, {system.name}'s idle draw, to {system.tdp_w:g} W, its TDP; left out: the TDP"
+        raise UserError(Mistake(scenario.name, "power.cap_w", f"{cap_w:g}", allowed))
+    return replace(system, cap_w=cap_w)
 
 
 def _compiled(
@@ -124,7 +135,7 @@ def _compiled(
         pools=engine_pools(system, model, deployment),
         cache_hit_possible=compiled.reusable_block_tokens / compiled.prompt_tokens if _caches(deployment) else 0.0,
         cut_trajectories=compiled.cut_trajectories,
-        quality=worst_quality((deployment.quality, trajectories.provenance.get("quality", "datasheet"))),
+        quality=worst_quality((deployment.quality, trajectories.provenance.get("quality", "datasheet"), *cap_quality(system))),
         notes=tuple(notes),
     )
 
@@ -140,7 +151,9 @@ def _caches(deployment: Deployment) -> bool:
 
 
 def _mismatches(scenario: Scenario, deployment: Deployment, system: System, model: ModelCard) -> Iterator[str]:
-    """What makes the deployment another than its file describes."""
+    """What makes the machines others than their files describe."""
+    if system.cap_w is not None:
+        yield f"power capped at {system.cap_w:g} of {system.tdp_w:g} W per GPU; how much that slows steps is assumed (docs/power.md)"
     for kind, ours, theirs in (("system", system.name, deployment.system), ("model", model.name, deployment.model)):
         if ours != theirs:
             yield f"deployment {deployment.name} was written for {kind} {theirs} and runs with {ours}"
@@ -150,6 +163,11 @@ def _mismatches(scenario: Scenario, deployment: Deployment, system: System, mode
         yield f"deployment {ref['extends']} with {changed}"
     elif isinstance(ref, Mapping):
         yield f"deployment {deployment.name} is derived from its system and model where it says nothing itself; docs/laws.md tells how"
+
+
+def cap_quality(system: System) -> tuple[str, ...]:
+    """What clocks do under a power cap is assumed, so an answer with one is."""
+    return ("assumed",) if system.cap_w is not None and system.cap_w < system.tdp_w else ()
 
 
 def _flat(mapping: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:

@@ -102,11 +102,12 @@ class Phase:
 
 @dataclass(frozen=True)
 class Cell:
-    """One system, deployment and SLO of a comparison."""
+    """One system, deployment and SLO of a comparison, and its power cap where it has one of its own."""
 
     system: Ref | None
     deployment: Ref
     slo: SLO | None
+    power_cap_w: float | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ class Scenario:
     """One question. ``system`` and ``model`` are the deployment's own when None, and so is the SLO's tier; of a system and a model alone
     the deployment is derived, and stands as an empty mapping here.
 
+    ``power_cap_w`` is the power limit of each GPU, None for its TDP; a lower one slows steps (docs/power.md).
     ``scout_s`` is the window of the short phases by which the first seed's search finds where full phases should look; 0 for none.
     """
 
@@ -128,6 +130,7 @@ class Scenario:
     phase: Phase = Phase()
     search: Resolution = Resolution()
     scout_s: float = 100.0
+    power_cap_w: float | None = None
     cells: tuple[Cell, ...] = ()
     notes: str = ""
     """What a reader of the answer must know beside it."""
@@ -165,6 +168,13 @@ class Scenario:
         if not self.cells:
             raise UserError(Mistake(self.name, "cells", "nothing", "a list of {system, deployment, slo}", "a comparison needs cells"))
         return tuple(
-            replace(self, system=cell.system or self.system, deployment=cell.deployment, slo=cell.slo or self.slo, cells=())
+            replace(
+                self,
+                system=cell.system or self.system,
+                deployment=cell.deployment,
+                slo=cell.slo or self.slo,
+                power_cap_w=cell.power_cap_w or self.power_cap_w,
+                cells=(),
+            )
             for cell in self.cells
         )

@@ -58,7 +58,7 @@ def _beside(document: Document) -> Document:
     return Document(document.file, placed(document.data), document.lines)
 
 
-TOP_KEYS = ("name", "notes", "system", "model", "deployment", "workload", "slo", "agents", "seeds", "phase", "search", "cells")
+TOP_KEYS = ("name", "notes", "system", "model", "deployment", "workload", "slo", "agents", "seeds", "phase", "search", "power", "cells")
 
 
 def _scenario(top: Section, stem: str) -> Scenario:
@@ -82,6 +82,7 @@ def _scenario(top: Section, stem: str) -> Scenario:
         phase=_phase(top),
         search=_search(top),
         scout_s=_scout_s(top),
+        power_cap_w=_power_cap_w(top),
         cells=cells,
         notes=top.word("notes", default=""),
     )
@@ -187,20 +188,28 @@ def _scout_s(top: Section) -> float:
     return usual if section is None else section.number("scout_s", usual)
 
 
+def _power_cap_w(parent: Section) -> float | None:
+    section = parent.section("power")
+    if section is None:
+        return None
+    section.only("cap_w")
+    return None if section.values.get("cap_w") is None else section.number("cap_w", above=True)
+
+
 def _cells(top: Section) -> tuple[Cell, ...]:
     value = top.values.get("cells")
     if value is None:
         return ()
     if not isinstance(value, list) or not value or not all(isinstance(cell, dict) for cell in value):
-        top.refuse("cells", repr(value), "a list of {system, deployment, slo}")
+        top.refuse("cells", repr(value), "a list of {system, deployment, slo, power}")
         return ()
     cells = []
     for index in range(len(value)):
         section = Section(top.document, top.mistakes, ("cells", str(index)))
-        section.only("system", "deployment", "slo")
+        section.only("system", "deployment", "slo", "power")
         if "deployment" not in section.values and not _pair(section.values, top.values):
             section.refuse("deployment", "nothing", "a name, a path or a mapping", "or give system and model, and it is derived")
-        cells.append(Cell(_ref(section, "system"), _ref(section, "deployment") or {}, _slo(section)))
+        cells.append(Cell(_ref(section, "system"), _ref(section, "deployment") or {}, _slo(section), _power_cap_w(section)))
     return tuple(cells)
 
 

@@ -61,8 +61,8 @@ class PowerLaw(NamedTuple):
     slow_fp: NDArray[np.int64] = FULL_CLOCK
 
 
-def power_law(system: System, model: ModelCard, deployment: Deployment, pool: WorkerPool, cap_w: float | None = None) -> PowerLaw:
-    """Derive the integer power law of one GPU of a pool (docs/power.md), under a cap of so many watts per GPU or its TDP.
+def power_law(system: System, model: ModelCard, deployment: Deployment, pool: WorkerPool) -> PowerLaw:
+    """Derive the integer power law of one GPU of a pool (docs/power.md), under the cap that the system has, else its TDP.
 
     Under tensor parallelism a rank's FLOPs are spread over its GPUs, while each of them reads its KV heads, or all KV where there is one.
     FLOPs are taken against the dense peak of the deployment's ``compute_type``; those of draft passes are left out (about 2 %).
@@ -70,7 +70,7 @@ def power_law(system: System, model: ModelCard, deployment: Deployment, pool: Wo
     bandwidth, flops = system.hbm_bytes_per_s, system.flops(deployment.compute_type) * pool.gpus_per_rank
     fixed_read, read_per_token = gpu_kv_read_line(model, deployment, pool)
     fixed_flops, flops_per_pair = prompt_flops_line(model)
-    capped_w = system.tdp_w if cap_w is None else min(cap_w, system.tdp_w)
+    capped_w = system.tdp_w if system.cap_w is None else system.cap_w
     return PowerLaw(
         floor_mw=round(1000 * system.tdp_w * system.power_floor),
         hbm_mw=round(1000 * system.tdp_w * system.power_hbm),

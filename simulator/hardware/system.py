@@ -31,6 +31,8 @@ class System:
         Facility power over IT power.
     power_floor, power_hbm, power_flop, power_rise : float
         ``p0``, ``pm`` and ``pc`` of the power law, as shares of the TDP, and ``rise``: how many times steeper watts rise at light load.
+    cap_w : float or None
+        A power limit below the TDP that a question sets for every accelerator; no field of a profile.
     """
 
     name: str
@@ -57,6 +59,7 @@ class System:
     quality: str
     notes: tuple[str, ...]
     fields: Mapping[str, Field]
+    cap_w: float | None = None
 
     def flops(self, compute_type: str) -> float:
         """Peak dense FLOP/s in ``bf16``, ``fp8`` or ``fp4``."""

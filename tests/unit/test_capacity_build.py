@@ -38,6 +38,28 @@ def test_without_a_minimum_of_plays_the_window_ends_by_the_clock() -> None:
     assert stop.max_ps == stop.window_ps + stop.min_window_ps
 
 
+def test_a_power_cap_lowers_the_limit_and_slows_and_says_so() -> None:
+    free, capped = prepared(), prepared(power__cap_w=450)
+    assert (free.pools[0].power.cap_mw, capped.pools[0].power.cap_mw) == (700_000, 450_000)
+    assert len(free.pools[0].power.slow_fp) == 1
+    assert capped.pools[0].power.slow_fp[700] > 1024
+    assert any("450 of 700 W" in note for note in capped.notes)
+    assert not any("capped" in note for note in free.notes)
+    assert capped.quality == "assumed"
+
+
+@pytest.mark.parametrize("cap_w", [100, 701])
+def test_a_power_cap_lies_between_idle_watts_and_the_tdp(cap_w: int) -> None:
+    with pytest.raises(UserError, match=r"power\.cap_w; found \d+; allowed: from 115 W, hgx_h200's idle draw, to 700 W"):
+        prepared(power__cap_w=cap_w)
+
+
+def test_a_cap_at_the_tdp_is_none() -> None:
+    pools = prepared(power__cap_w=700).pools[0].power, prepared().pools[0].power
+    assert pools[0].slow_fp is pools[1].slow_fp
+    assert pools[0].cap_mw == pools[1].cap_mw
+
+
 def test_the_seed_orders_the_trajectories_and_draws_the_drafts() -> None:
     one, again, other = (build_world(prepared(seed), 2) for seed in (1, 1, 2))
     assert sorted(one.fleet.order.tolist()) == list(range(len(one.calls.first) - 1))

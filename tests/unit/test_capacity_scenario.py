@@ -48,6 +48,15 @@ def test_both_forms_of_slo_and_of_seeds() -> None:
     assert load_scenario({**LEAST, "seeds": [5, 3]}).seeds == (5, 3)
 
 
+def test_a_power_cap_is_that_of_the_scenario_or_of_the_cell() -> None:
+    assert load_scenario(LEAST).power_cap_w is None
+    assert load_scenario({**LEAST, "power": {}}).power_cap_w is None
+    assert load_scenario(LEAST, {"power.cap_w": 450}).power_cap_w == 450
+    cells = [{"deployment": "hgx_h200_v4pro_20tps"}, {"deployment": "gb300_nvl72_v4pro_20tps_pd", "power": {"cap_w": 900}}]
+    asked = load_scenario({**LEAST, "power": {"cap_w": 500}, "cells": cells})
+    assert [cell.power_cap_w for cell in asked.cell_scenarios()] == [500, 900]
+
+
 def test_fixed_load() -> None:
     scenario = load_scenario({**LEAST, "workload": {"kind": "fixed", "isl": 8192, "osl": 1024, "concurrency": 8}})
     assert scenario.workload == FixedLoad(8192, 1024, 8, 0, 0.0)
@@ -59,6 +68,7 @@ def test_fixed_load() -> None:
     ("changes", "field", "hint"),
     [
         ({"slos": {}}, "slos", "did you mean 'slo'?"),
+        ({"power": {"cap": 500}}, "power.cap", "did you mean 'cap_w'?"),
         ({"slo": {"speed_tok_s": 20, "ttft_s": 10, "ttft": 5}}, "slo.ttft", "did you mean 'ttft_s'?"),
         ({"slo": {"speed_tok_s": 20, "ttft_s": "10 s"}}, "slo.ttft_s", "write ttft_s: 10; the unit is in the key's name"),
         ({"slo": {"speed_tok_s": 0, "ttft_s": 10}}, "slo.speed_tok_s", ""),
