@@ -9,6 +9,7 @@ FOLDERS = {
     "systems": "hardware_profiles/systems",
     "models": "hardware_profiles/models",
     "engines": "hardware_profiles/engines",
+    "laws": "hardware_profiles/laws",
     "deployments": "hardware_profiles/deployments",
     "evidence": "hardware_profiles/evidence",
     "trajectories": "trajectories",

@@ -109,7 +109,7 @@ def means(serving: Serving, output: Output) -> Prediction:
     end_s = to_s(float(last.max()))
     gpus = serving.deployment.gpus
     return Prediction(
-        ttft_ms=float((first - sent).mean()) / PS_PER_MS,
+        ttft_ms=float((first - sent).mean()) / PS_PER_MS + 1000 * serving.request_s,
         tpot_ms=float(((last - first)[several] / (tokens[several] - 1)).mean()) / PS_PER_MS if several.any() else float("nan"),
         tok_s_gpu=float((calls["prompt_tokens"] + tokens).sum()) / end_s / gpus,
         watts=sum(pool.energy_j for pool in pool_windows(serving.pools, output, end_s)) / end_s / gpus,

@@ -1,20 +1,21 @@
 """What served a row: the deployment of its model on its system in its layout, by its engine's rules. Inputs are evidence rows."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from simulator.calibration.evidence import Row
 from simulator.capacity.fleet import engine_pools
 from simulator.catalog import names
 from simulator.engine.world import Pool
-from simulator.hardware.deployment import Deployment
+from simulator.hardware.deployment import Deployment, LawCoefficients
+from simulator.hardware.efficiency import Fitted
 from simulator.hardware.load import load_deployment, load_model, load_system
-from simulator.hardware.memory import parameters
 from simulator.hardware.model_card import ModelCard
+from simulator.hardware.roofline import Layout, law_defaults
 from simulator.hardware.schemas import DEPLOYMENT
 from simulator.hardware.system import System
 
-ROOFLINE = "derived from the system and the model card"
 STORED = ("mxfp4", "int4")
 """Weights of rows that are those of the published checkpoint."""
 
@@ -31,20 +32,22 @@ class ServingKey(NamedTuple):
     dp: int
     ep: int
     drafts: int
+    osl: int
 
 
 class Serving(NamedTuple):
-    """A loaded deployment and its pools as the engine reads them."""
+    """A loaded deployment, its pools as the engine reads them, and the seconds of a call before the scheduler sees it."""
 
     system: System
     model: ModelCard
     deployment: Deployment
     pools: tuple[Pool, ...]
+    request_s: float
 
 
 def serving_key(row: Row) -> ServingKey:
     """The key under which rows share a deployment."""
-    return ServingKey(row.system, row.model, row.weights, row.engine, row.gpus, row.tp, row.dp, row.ep, row.drafts)
+    return ServingKey(row.system, row.model, row.weights, row.engine, row.gpus, row.tp, row.dp, row.ep, row.drafts, row.osl)
 
 
 def lacking(row: Row) -> str:
@@ -69,21 +72,20 @@ def serve(key: ServingKey) -> Serving:
     """
     system, model = load_system(key.system), load_model(key.model)
     deployment = load_deployment(served_as(key, system, model), system=system, model=model)
-    return Serving(system, model, deployment, engine_pools(system, model, deployment))
+    _, fitted = _law(key, system, model)
+    return Serving(system, model, deployment, engine_pools(system, model, deployment), fitted.efficiency.request_s)
 
 
 def served_as(key: ServingKey, system: System, model: ModelCard) -> Mapping[str, Any]:
-    """The deployment of a key as a mapping of fields, its law from the datasheet and the card alone."""
-    ranks = key.dp
-    flops = system.fp8_flops * (2 if key.weights in ("fp4", "mxfp4") else 0.5 if key.weights == "bf16" else 1)
-    token_s = 2 * parameters(model).active / (0.4 * flops * (key.gpus // ranks))
+    """The deployment of a key as a mapping of fields, its law from the datasheet, the card and the efficiencies of the stack."""
+    ranks, (law, fitted) = key.dp, _law(key, system, model)
     values: dict[str, Any] = {
         "engine": key.engine,
         "system": key.system,
         "model": key.model,
-        "weight_type": "stored" if key.weights in STORED else key.weights,
+        "weight_type": _weight_type(key),
         "kv_type": "bf16" if key.weights == "bf16" else next(kind for kind in ("packed_fp8", "fp8") if kind in model.kv_entry_bytes),
-        "compute_type": "bf16" if key.weights == "bf16" else "fp8",
+        "compute_type": _layout(key).compute_type,
         "speed_floor_tok_s": 1,
         "ttft_ceiling_s": 1000,
         "workers": 1,
@@ -92,26 +94,39 @@ def served_as(key: ServingKey, system: System, model: ModelCard) -> Mapping[str,
         "block_tokens": 64,
         "max_seqs": 1024,
         "gpus_per_worker": key.gpus,
-        "attention": "dp" if ranks > 1 else "tp",
+        "attention": _layout(key).attention,
         "ranks": ranks,
         "ep": key.gpus,
         "kv_pool_tokens": 0,
         "token_budget": 8192,
         "drafts": key.drafts,
+        "max_new_tokens": key.osl,
         "router": "least_loaded",
         "max_context_tokens": min(131_072, model.max_context_tokens),
-        "floor_s": model.layers * 1e-4,
-        "host_s": 1e-3,
-        "routing_skew": 0.8,
-        "hbm_efficiency": 0.8,
-        "kv_efficiency": 0.8,
-        "decode_token_s": token_s,
-        "prefill_token_s": token_s,
-        "prefill_pair_s": token_s * 1e-6,
+        **asdict(law),
     }
     if model.attention.indexed:
         values["index_type"] = "fp8"
     fields = {
-        name: {"value": value, "unit": DEPLOYMENT[name].unit, "source": ROOFLINE, "quality": "estimated"} for name, value in values.items()
+        name: {
+            "value": value,
+            "unit": DEPLOYMENT[name].unit,
+            "source": fitted.source,
+            "quality": "estimated" if fitted.general else "fitted",
+        }
+        for name, value in values.items()
     }
     return {"name": f"{key.system} {key.model} {key.weights} {key.engine} tp{key.tp} dp{key.dp} ep{key.ep}", **fields}
+
+
+def _layout(key: ServingKey) -> Layout:
+    """Activations are FP8 wherever weights are narrower than BF16: what narrower kernels gain is in the fitted efficiencies."""
+    return Layout("dp" if key.dp > 1 else "tp", key.gpus, "bf16" if key.weights == "bf16" else "fp8")
+
+
+def _weight_type(key: ServingKey) -> str:
+    return "stored" if key.weights in STORED else key.weights
+
+
+def _law(key: ServingKey, system: System, model: ModelCard) -> tuple[LawCoefficients, Fitted]:
+    return law_defaults(system, model, _layout(key), engine=key.engine, weight_type=_weight_type(key))

@@ -98,3 +98,10 @@ def weight_bytes_per_gpu(model: ModelCard, *, ep: int, tp: int, weight_type: str
     weights = weight_bytes(model, weight_type)
     experts = weights.experts + weights.draft_experts
     return experts / ep + (weights.total - experts) / tp
+
+
+def weight_bits(model: ModelCard, weight_type: str = "stored") -> str:
+    """Bits of the bulk of a model's weights: ``4``, ``8`` or ``16``, whatever the format's name."""
+    stored = model.dense_param_bytes if model.dense else model.expert_param_bytes
+    width = CASTS.get(weight_type, stored)
+    return "4" if width < 0.75 else "8" if width < 1.5 else "16"
