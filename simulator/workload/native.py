@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import Mistake, UserError
+from simulator.workload.source import head, sources
 from simulator.workload.trajectory import Call, Prefix, SubAgent, Trajectory, TrajectorySet, recorded_order, trajectory_mistakes
 
 FORMAT = "agentwatt-trajectories"
@@ -65,11 +66,7 @@ def read_native(path: Path) -> TrajectorySet:
 
 def is_native(path: Path) -> bool:
     """Whether the first line of a file is (or begins) a native header."""
-    try:
-        head = next(_lines(path), (0, ""))[1]
-    except UserError:
-        return False
-    return FORMAT in head[:1000]
+    return FORMAT.encode() in head(path).lstrip().split(b"\n", 1)[0]
 
 
 def native_text(trajectories: TrajectorySet) -> str:
@@ -142,15 +139,12 @@ def _sub_agent_row(trajectory: Trajectory, number: int, thread: range) -> dict[s
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Lines that hold something, numbered from 1."""
-    try:
-        with path.open("rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8") as stream:
-            for line, text in enumerate(stream, start=1):
-                if text.strip():
-                    yield line, text
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise UserError(Mistake(str(path), "", hint=f"cannot be read as text or gzip: {error}")) from error
+    for source in sources(path):
+        for line, text in source.lines():
+            try:
+                yield line, text.decode()
+            except UnicodeDecodeError as error:
+                raise UserError(Mistake(str(path), "", hint=f"cannot be read as text: {error}", line=line)) from error
 
 
 class _Reader:
@@ -269,8 +263,8 @@ class _Reader:
         if name not in row and default != "required":
             return default  # type: ignore[return-value]
         value = row.get(name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            self.add(prefix + name, "nothing" if value is None else repr(value), "a whole number >= 0", line=line)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
+            self.add(prefix + name, "nothing" if value is None else repr(value)[:40], "a whole number >= 0", line=line)
             return None
         return value
 

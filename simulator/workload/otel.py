@@ -96,13 +96,10 @@ def _span(row: Row) -> _Span:
 
 
 def _nanoseconds(row: Row, name: str) -> float:
-    try:
-        value = int(row.values[name])
-    except (KeyError, TypeError, ValueError):
+    text = str(row.values.get(name))
+    if not text.isdecimal() or len(text) > 19:
         row.refuse(name, "nanoseconds, as text")
-    if not 0 <= value < 2**63:
-        row.refuse(name, "nanoseconds, as text")
-    return value / 1e9
+    return int(text) / 1e9
 
 
 def _plain(value: Row) -> Any:

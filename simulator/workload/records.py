@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,8 @@ from simulator.workload.source import Limits, Source, parse_json, sources
 IDLE_CAP_S = 60.0
 """Longest wait replayed after a call. Waits of recordings mix tools and people; longer ones are cut to this (an assumption)."""
 MOST_MISTAKES = 50
+MOST = 1e19
+"""Beyond any number of a log: nanoseconds since 1970 are below it."""
 REQUIRED = object()
 
 
@@ -73,12 +74,12 @@ class Row:
         return value
 
     def number(self, name: str, default: Any = REQUIRED, least: float = 0.0) -> Any:
-        """A finite number of at least `least`; the default where it is absent or null."""
+        """A number of at least `least` and below `MOST`; the default where it is absent or null."""
         value = self.values.get(name)
         if value is None and default is not REQUIRED:
             return default
-        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < math.inf:
-            self.refuse(name, f"a number >= {least:g}" if least > -math.inf else "a number")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < MOST:
+            self.refuse(name, f"a number >= {least:g}")
         return float(value)
 
     def text(self, name: str, default: Any = REQUIRED) -> Any:
@@ -190,7 +191,10 @@ class Records:
         """What is done with one record: if that shows it to be bad, it is skipped where asked, else the mistake is kept for the end."""
         try:
             yield
-        except UserError as error:
+        except (UserError, RecursionError) as caught:
+            error = (
+                caught if isinstance(caught, UserError) else UserError(Mistake(str(self.path), "", "a record that is nested too deeply"))
+            )
             if self.reading.skip_bad:
                 self.counts["bad"] += 1
                 self.first_bad = self.first_bad or str(error.mistakes[0])

@@ -85,7 +85,7 @@ class _Rows:
             return None
         count = len(self.mistakes)
         for name in ("in", "out"):
-            self.check(isinstance(row.get(name), int) and row[name] >= 1, row, place, name, "a whole number >= 1")
+            self.check(type(row.get(name)) is int and 1 <= row[name] < 2**53, row, place, name, "a whole number >= 1")
         for name in ("t", "api_time", "think_time"):
             self.check(isinstance(row.get(name, 0.0), int | float), row, place, name, "seconds")
         ids = row.get("hash_ids")
