@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 from simulator.cli import ask, know, reality, sets
 from simulator.cli.exit_codes import ExitCode
 from simulator.cli.fit import fit
+from simulator.cli.record import record
 from simulator.cli.validate import validate
 from simulator.errors import UserError
 
@@ -51,6 +52,7 @@ app.add_typer(know.profiles, name="profiles", rich_help_panel="Know")
 app.add_typer(sets.trajectories, name="trajectories", rich_help_panel="Know")
 app.command("validate", rich_help_panel="Know")(validate)
 app.command("fit", rich_help_panel="Know")(fit)
+app.command("record", rich_help_panel="Know")(record)
 app.command("measure-gpu", rich_help_panel="Reality")(reality.measure_gpu)
 
 

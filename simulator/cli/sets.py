@@ -100,10 +100,10 @@ def convert(
     from simulator.cli.screen import say
     from simulator.workload.load import load_trajectories
 
-    _refuse_name(out)
+    refuse_name(out)
     say(f"reading {source}")
     found = load_trajectories(source)
-    _write(replace(found, name=name) if name else found, out)
+    write_set(replace(found, name=name) if name else found, out)
 
 
 @trajectories.command("generate")
@@ -127,7 +127,7 @@ def generate_set(
     from simulator.workload.statistics import AGENTPERF_TARGETS, statistics
     from simulator.workload.two_sample import compare_sets
 
-    _refuse_name(out)
+    refuse_name(out)
     if like is None:
         drawn = generate(count or 400, seed, fan_out=FanOut() if sub_agents else None)
         _save(drawn, out)
@@ -154,9 +154,9 @@ def mix_sets(
     from simulator.workload.load import load_trajectories
     from simulator.workload.mix import mix
 
-    _refuse_name(out)
+    refuse_name(out)
     parts = [_weighted(source) for source in sources]
-    _write(mix([(load_trajectories(ref), weight) for ref, weight in parts], count, seed), out)
+    write_set(mix([(load_trajectories(ref), weight) for ref, weight in parts], count, seed), out)
 
 
 @trajectories.command("scale")
@@ -165,8 +165,8 @@ def scale_set(source: Source, out: Target, tool_time: Factor = 1.0, prompt: Fact
     from simulator.workload.load import load_trajectories
     from simulator.workload.operations import scale
 
-    _refuse_name(out)
-    _write(scale(load_trajectories(source), tool_time, prompt, output), out)
+    refuse_name(out)
+    write_set(scale(load_trajectories(source), tool_time, prompt, output), out)
 
 
 Least = Annotated[int | None, typer.Option(min=0, help="At least so many.", show_default=False)]
@@ -191,14 +191,14 @@ def filter_set(
     from simulator.workload.load import load_trajectories
     from simulator.workload.operations import Bounds, keep
 
-    _refuse_name(out)
+    refuse_name(out)
     wanted: dict[str, list[str]] = {}
     for label in labels or []:
         name, equals, value = label.partition("=")
         if not equals or not name:
             raise typer.BadParameter(f"--label takes NAME=VALUE, not {label!r}")
         wanted.setdefault(name, []).append(value)
-    _write(keep(load_trajectories(source), wanted, Bounds(min_calls, max_calls, min_prompt, max_prompt, sub_agents)), out)
+    write_set(keep(load_trajectories(source), wanted, Bounds(min_calls, max_calls, min_prompt, max_prompt, sub_agents)), out)
 
 
 @trajectories.command("dedupe")
@@ -211,8 +211,8 @@ def dedupe_set(
     from simulator.workload.load import load_trajectories
     from simulator.workload.operations import dedupe
 
-    _refuse_name(out)
-    _write(dedupe(load_trajectories(source), times_aside), out)
+    refuse_name(out)
+    write_set(dedupe(load_trajectories(source), times_aside), out)
 
 
 @trajectories.command("anonymise")
@@ -226,8 +226,8 @@ def anonymise_set(
     from simulator.workload.load import load_trajectories
     from simulator.workload.operations import anonymise
 
-    _refuse_name(out)
-    _write(anonymise(load_trajectories(source), name, keep or ()), out)
+    refuse_name(out)
+    write_set(anonymise(load_trajectories(source), name, keep or ()), out)
 
 
 def _weighted(text: str) -> tuple[str, float]:
@@ -239,7 +239,7 @@ def _weighted(text: str) -> tuple[str, float]:
         return text, 1.0
 
 
-def _refuse_name(out: Path) -> None:
+def refuse_name(out: Path) -> None:
     """Before anything is read: a native file is known by its name too."""
     from simulator.errors import Mistake, UserError
 
@@ -257,7 +257,7 @@ def _save(found: TrajectorySet, out: Path) -> None:
     say(f"written: {out} ({len(content):,} bytes)")
 
 
-def _write(found: TrajectorySet, out: Path) -> None:
+def write_set(found: TrajectorySet, out: Path) -> None:
     """Writes a set and shows what is in it and where it came from."""
     from simulator.cli.screen import show_sheets
     from simulator.report.set_tables import set_sheet

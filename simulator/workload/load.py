@@ -16,6 +16,7 @@ from simulator.workload.burstgpt import is_burstgpt, read_burstgpt
 from simulator.workload.claude_code import is_claude_code, read_claude_code
 from simulator.workload.codex import is_codex, read_codex
 from simulator.workload.dynamo import is_dynamo, read_dynamo
+from simulator.workload.journal import is_journal, read_journal
 from simulator.workload.litellm import is_litellm, read_litellm
 from simulator.workload.mini_swe_agent import is_mini_swe_agent, read_mini_swe_agent
 from simulator.workload.mooncake import is_mooncake, read_mooncake
@@ -82,7 +83,7 @@ def load_trajectories(ref: str | Path, reading: Reading = Reading()) -> Trajecto
     ----------
     ref : str or Path
         Name of a shipped set (`agentperf_like`), or path of a native file (``.jsonl``, ``.jsonl.gz``) or of a foreign log: a file, a
-        folder or a tar archive, packed or not, of one of the `FORMATS`.
+        folder or a tar archive, packed or not, of one of the `FORMATS`; or of a journal of `agentwatt record`.
     reading : Reading
         What to do with bad records, and choices that a foreign log leaves open.
 
@@ -99,6 +100,8 @@ def load_trajectories(ref: str | Path, reading: Reading = Reading()) -> Trajecto
         return read_native(find_data("trajectories", str(ref)))
     if path.is_file() and is_native(path):
         return read_native(path)
+    if path.is_file() and is_journal(path):
+        return read_journal(path, reading.idle_cap_s)
     return _format(path, reading).read(path, reading)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.conftest import Command
 
-HEAVY = ("numba", "numpy", "pandas", "matplotlib", "scipy", "yaml", "jinja2", "joblib", "pyarrow", "pydantic", "simpy")
+HEAVY = ("httpx", "numba", "numpy", "pandas", "matplotlib", "scipy", "yaml", "jinja2", "joblib", "pyarrow", "pydantic", "simpy")
 
 
 def test_importing_the_command_line_imports_nothing_heavy() -> None:
