@@ -102,11 +102,12 @@ def row_world(row: Row, serving: Serving, load: Compiled, seed: int) -> World:
 
 
 def means(serving: Serving, output: Output) -> Prediction:
-    """The means of a played load; watts are those of the GPUs, over the whole run."""
+    """The means of a played load; watts are those of the GPUs, over the whole run. A client waits for the front end once a call."""
     calls = dict(zip(CALL_COLUMNS, output.calls.T, strict=True))
     first, last, sent, tokens = calls["first_ps"], calls["last_ps"], calls["send_ps"], calls["output_tokens"]
     several = tokens > 1
-    end_s = to_s(float(last.max()))
+    rounds = len(sent) / len(np.unique(calls["agent"]))
+    end_s = to_s(float(last.max())) + rounds * serving.request_s
     gpus = serving.deployment.gpus
     return Prediction(
         ttft_ms=float((first - sent).mean()) / PS_PER_MS + 1000 * serving.request_s,
