@@ -28,13 +28,17 @@ class UnsupportedError(Exception):
 
 @dataclass(frozen=True)
 class Kernel:
-    """``call(i)`` works on operand set ``i % turns``; ``how`` names the way, and ``moved_bytes`` is what that way reads and writes."""
+    """``call(i)`` works on operand set ``i % turns``; ``how`` names the way, ``moved_bytes`` is what it reads and writes.
+
+    ``note`` says which better ways did not run, and why.
+    """
 
     call: Call
     turns: int
     how: str
     moved_bytes: float
     capture: bool = True
+    note: str = ""
 
 
 def build(cell: Cell, device: str) -> Kernel:
@@ -58,8 +62,10 @@ def _random(*shape: int, device: str, dtype: str = "bf16") -> Tensor:
 
 
 def _idle(cell: Cell, device: str) -> Kernel:
-    held = torch.randn(int(cell.memory_bytes // OUT_BYTES), device=device, dtype=torch.bfloat16) if cell.memory_bytes else None
-    return Kernel(lambda i: held, 1, "no work", 0.0, capture=False)
+    """A context, and memory where the cell asks for it: all of it, or as much as leaves a third of what is free."""
+    room = cell.memory_bytes if device == "cpu" else min(cell.memory_bytes, torch.cuda.mem_get_info(device)[0] * 2 / 3)
+    held = _random(int(room // OUT_BYTES), device=device) if room else torch.zeros(1, device=device)
+    return Kernel(lambda i: held, 1, f"no work, {room / 1e9:.1f} GB held", 0.0, capture=False)
 
 
 def _launch(cell: Cell, device: str) -> Kernel:
@@ -92,10 +98,11 @@ def _gemm(cell: Cell, device: str) -> Kernel:
     scale = torch.ones((), device=device, dtype=torch.float32)
 
     def scaled(i: int) -> Tensor:
-        return torch._scaled_mm(inputs, weights[i % turns], scale_a=scale, scale_b=scale, out_dtype=torch.bfloat16)
+        out, weight = torch.bfloat16, weights[i % turns]
+        return torch._scaled_mm(inputs, weight, scale_a=scale, scale_b=scale, out_dtype=out, use_fast_accum=True)
 
-    _first_that_runs({"_scaled_mm": scaled})
-    return Kernel(scaled, turns, "_scaled_mm", cell.bytes)
+    how, call, _ = _first_that_runs({"_scaled_mm": scaled})
+    return Kernel(call, turns, how, cell.bytes)
 
 
 def _refuse_old_gpu(device: str) -> None:
@@ -114,8 +121,8 @@ def _experts(cell: Cell, device: str) -> Kernel:
     ways: dict[str, Call] = {"bmm": lambda i: torch.bmm(inputs.view(chosen, rows, k), weights[i % turns])}
     if grouped:
         ways = {"grouped_mm": lambda i: grouped(inputs, weights[i % turns], offs=ends), **ways}
-    how, call = _first_that_runs(ways)
-    return Kernel(call, turns, how, cell.bytes)
+    how, call, note = _first_that_runs(ways)
+    return Kernel(call, turns, how, cell.bytes, note=note)
 
 
 def _pages(cell: Cell, width: int, device: str) -> tuple[int, Tensor]:
@@ -147,15 +154,17 @@ def _decode(cell: Cell, device: str) -> Kernel:
         starts = torch.arange(batch + 1, device=device, dtype=torch.int32)
         used = torch.full((batch,), held, device=device, dtype=torch.int32)
 
-        def direct(i: int) -> Any:
-            return paged(
-                queries, keys, values, starts, None, 1, held, enable_gqa=True, seqused_k=used, block_table=table[i % turns]
-            )  # fmt: skip
+        def by_pages(ends: Tensor | None) -> Call:
+            def call(i: int) -> Any:
+                given = {"enable_gqa": True, "seqused_k": used, "block_table": table[i % turns]}
+                return paged(queries, keys, values, starts, ends, 1, held, **given)
 
-        ways = {"varlen_attn, paged": direct, **ways}
-    how, call = _first_that_runs(ways)
+            return call
+
+        ways = {"varlen_attn, paged": by_pages(None), "varlen_attn, paged, with ends": by_pages(starts * held), **ways}
+    how, call, note = _first_that_runs(ways)
     cached = TYPE_BYTES["bf16"] * batch * held * 2 * kv_heads * key
-    return Kernel(call, turns, how, cell.bytes + (2 * cached if how.startswith("gather") else 0))
+    return Kernel(call, turns, how, cell.bytes + (2 * cached if how.startswith("gather") else 0), note=note)
 
 
 def _paged_attention() -> Callable[..., Any] | None:
@@ -215,12 +224,12 @@ def _prefill(cell: Cell, device: str) -> Kernel:
 
         return call
 
-    how, call = _first_that_runs({f"SDPA, {name}": by(backend) for name, backend in fused.items()})
-    return Kernel(call, 1, how, cell.bytes)
+    how, call, note = _first_that_runs({f"SDPA, {name}": by(backend) for name, backend in fused.items()})
+    return Kernel(call, 1, how, cell.bytes, note=note)
 
 
-def _first_that_runs(ways: dict[str, Call]) -> tuple[str, Call]:
-    """The first way that gets through one call; memory running out is not a way's fault and is passed on."""
+def _first_that_runs(ways: dict[str, Call]) -> tuple[str, Call, str]:
+    """The first way that gets through one call, and why those before did not; memory running out is no way's fault and is passed on."""
     reasons = []
     for how, call in ways.items():
         try:
@@ -232,7 +241,7 @@ def _first_that_runs(ways: dict[str, Call]) -> tuple[str, Call]:
         except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
             reasons.append(f"{how}: {first_line(error)}")
         else:
-            return how, call
+            return how, call, "; ".join(reasons)
     raise UnsupportedError("; ".join(reasons))
 
 

@@ -10,11 +10,14 @@ import torch
 
 from simulator.calibration.gpu_cells import Cell, size_text
 from simulator.calibration.gpu_evidence import Row
-from simulator.calibration.gpu_kernels import UnsupportedError, build, first_line
+from simulator.calibration.gpu_kernels import Kernel, UnsupportedError, build, first_line
 from simulator.calibration.gpu_meter import Meter
 from simulator.calibration.gpu_plan import SETTLE_S, WARM_S, Plan, Visit
 from simulator.calibration.gpu_timer import Measured, measure, rest
 from simulator.errors import Mistake, UserError
+
+OVERRUN = 1.2
+"""A plan fits its budget by its expected time; a slower machine may take so much more before the run stops."""
 
 
 def run(
@@ -27,7 +30,7 @@ def run(
     keep: Callable[[Sequence[Row]], None],
     tell: Callable[[str], None],
 ) -> tuple[Row, ...]:
-    """Make the visits that are not done yet, until the budget is spent.
+    """Make the visits that are not done yet, until the budget is well overrun.
 
     Parameters
     ----------
@@ -46,13 +49,13 @@ def run(
     began_s = time.perf_counter()
     for place, visit in enumerate(open_visits, 1):
         spent_s = time.perf_counter() - began_s
-        if spent_s > budget_s:
-            tell(f"the budget of {budget_s:.0f} s is spent; the same command measures the other {len(open_visits) - place + 1} cells")
+        if spent_s > OVERRUN * budget_s:
+            tell(f"the budget of {budget_s:.0f} s is spent; the same command makes the other {len(open_visits) - place + 1} visits")
             break
         tell(f"{place}/{len(open_visits)}, {spent_s:.0f} s: {visit.cell.id}")
         rows.append(visit_cell(visit, plan.window_s, device, meter))
         keep(rows)
-        _refuse_broken_gpu(device)
+        _refuse_broken_gpu(device, meter)
     return tuple(rows)
 
 
@@ -77,36 +80,33 @@ def visit_cell(visit: Visit, window_s: float, device: str, meter: Meter | None) 
 def _filled(blank: Row, cell: Cell, window_s: float, device: str, meter: Meter | None) -> Row:
     if cell.kind == "idle" and cell.part == "bare":
         # Before CUDA is touched for the first time: a context alone wakes the GPU.
-        how, moved, found = "no CUDA context", 0.0, rest(meter, min(SETTLE_S, window_s), window_s)
         if device != "cpu" and torch.cuda.is_initialized():
             raise UnsupportedError("a CUDA context is open already; only a run's first cell can see the GPU without one")
-    else:
-        kernel = build(cell, device)
-        how, moved = kernel.how, kernel.moved_bytes
-        if cell.kind == "idle":
-            if device != "cpu":
-                torch.zeros(1, device=device)
-            found = rest(meter, min(SETTLE_S, window_s), window_s)
-        else:
-            share = cell.size.get("busy_percent", 100) / 100
-            found = measure(kernel, device, meter, warm_s=min(WARM_S, window_s), window_s=window_s, busy_share=share)
-    return _with(blank, cell, how, moved, found)
+        return _with(blank, Kernel(lambda i: None, 1, "no CUDA context", 0.0), rest(meter, min(SETTLE_S, window_s), window_s))
+    if device != "cpu":
+        torch.cuda.set_device(device)
+    kernel = build(cell, device)
+    if cell.kind == "idle":
+        return _with(blank, kernel, rest(meter, min(SETTLE_S, window_s), window_s))
+    share = cell.size.get("busy_percent", 100) / 100
+    return _with(blank, kernel, measure(kernel, device, meter, warm_s=min(WARM_S, window_s), window_s=window_s, busy_share=share))
 
 
-def _with(blank: Row, cell: Cell, how: str, moved_bytes: float, found: Measured) -> Row:
+def _with(blank: Row, kernel: Kernel, found: Measured) -> Row:
     rate = found.calls / found.window_s
     return replace(
         blank,
         status="ok",
-        how=f"{how}, graph" if found.captured else how,
+        message=kernel.note,
+        how=f"{kernel.how}, graph" if found.captured else kernel.how,
         calls=found.calls,
         window_s=found.window_s,
         time_s=found.time_s,
         time_low_s=found.low_s,
         time_high_s=found.high_s,
-        moved_bytes=moved_bytes,
-        bytes_per_s=moved_bytes * rate,
-        flop_per_s=cell.flops * rate,
+        moved_bytes=kernel.moved_bytes,
+        bytes_per_s=kernel.moved_bytes * rate,
+        flop_per_s=blank.flops * rate,
         watts=found.watts.mean_w,
         watts_how=found.watts.how,
         sm_mhz=found.sm_mhz,
@@ -126,10 +126,19 @@ def _blank(visit: Visit, begun: str) -> Row:
     )  # fmt: skip
 
 
-def _refuse_broken_gpu(device: str) -> None:
-    """After some faults every later call on the GPU fails; only a new process helps. Raises `UserError`."""
+def _refuse_broken_gpu(device: str, meter: Meter | None) -> None:
+    """After some faults every later call on the GPU fails, and only a new process helps; and watts must be those of the GPU that works.
+
+    Raises
+    ------
+    UserError
+    """
     if device == "cpu" or not torch.cuda.is_initialized():
         return
+    works, metered = str(getattr(torch.cuda.get_device_properties(device), "uuid", "")), meter.uuid() if meter else ""
+    if works and metered and not metered.endswith(works):
+        hint = "unset CUDA_DEVICE_ORDER, or name one GPU by its UUID in CUDA_VISIBLE_DEVICES"
+        raise UserError(Mistake("GPU", "", "sensors of another GPU than the one that works", "one GPU", hint))
     try:
         torch.cuda.synchronize()
     except RuntimeError as error:

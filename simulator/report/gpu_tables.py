@@ -91,7 +91,7 @@ def singles_sheet(rows: Sequence[Row]) -> Sheet:
     ]
     table = tuple((name, "missing" if value is None else number(value), unit) for name, value, unit in found)
     return Sheet(
-        "Read off", ("quantity", "value", "unit"), table, "lrl", "bare: no CUDA context; allocated: 32 GB held, as with weights loaded"
+        "Read off", ("quantity", "value", "unit"), table, "lrl", "bare: no CUDA context; allocated: memory held, as with weights loaded"
     )
 
 

@@ -51,7 +51,7 @@ def test_matrix_products_do_what_the_plan_says(cell: Cell) -> None:
 @pytest.mark.parametrize("cell", cells_of("experts"))
 def test_all_ways_of_a_grouped_product_agree(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     ways: dict[str, gpu_kernels.Call] = {}
-    monkeypatch.setattr(gpu_kernels, "_first_that_runs", lambda given: (ways.update(given), next(iter(given.items())))[1])
+    monkeypatch.setattr(gpu_kernels, "_first_that_runs", lambda given: (ways.update(given), (*next(iter(given.items())), ""))[1])
     gpu_kernels.build(cell, "cpu")
     first, *others = (call(0).flatten().float() for call in ways.values())
     assert len(others) == 1, "this PyTorch has no grouped_mm"
@@ -87,7 +87,8 @@ def test_first_way_that_runs() -> None:
     def broken(i: int) -> None:
         raise RuntimeError("no kernel image\nand a trace")
 
-    assert gpu_kernels._first_that_runs({"a": broken, "b": lambda i: 1})[0] == "b"
+    how, call, note = gpu_kernels._first_that_runs({"a": broken, "b": lambda i: 1})
+    assert (how, call(0), note) == ("b", 1, "a: no kernel image")
     with pytest.raises(gpu_kernels.UnsupportedError, match="a: no kernel image"):
         gpu_kernels._first_that_runs({"a": broken})
 
@@ -146,7 +147,7 @@ def test_a_run_goes_on_where_it_was_killed() -> None:
 def test_a_spent_budget_leaves_the_rest_for_the_next_run() -> None:
     told: list[str] = []
     assert play(one_of_each(), (), [], budget_s=-1.0, tell=told.append) == ()
-    assert "the same command measures the other" in told[-1]
+    assert "the same command makes the other" in told[-1]
 
 
 @pytest.mark.parametrize(
