@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.calibration.gpu_evidence import Row, ok_rows
+from simulator.hardware.efficiency import ANY, efficiencies
 from simulator.hardware.system import System
 
 Floats = NDArray[np.float64]
@@ -195,3 +196,23 @@ def single(rows: Sequence[Row], kind: str, part: str, field: str) -> float | Non
     """A quantity (``time_s``, ``watts``) of the cell with the most bytes of a kind and part; None if it is missing."""
     found = [row for row in by_cell(rows) if (row.kind, row.part) == (kind, part) and getattr(row, field) is not None]
     return float(getattr(max(found, key=lambda row: row.bytes), field)) if found else None
+
+
+STACK_TERMS = {
+    ("gemm", "weights"): "weights",
+    ("experts", "weights"): "weights",
+    ("gemm", "gemm_bf16"): "prefill_gemm",
+    ("gemm", "gemm_fp8"): "prefill_gemm",
+    ("experts", "gemm_bf16"): "prefill_experts",
+    ("decode attention", "kv"): "kv",
+    ("prefill attention", "attention"): "prefill_attention",
+}
+"""Kind and term here -> the efficiency of serving stacks that it is part of (`simulator/hardware/efficiency.py`)."""
+
+
+def stack_span(system: str, kind: str, term: str) -> tuple[float, float] | None:
+    """Least and greatest value that serving stacks on a system show of a term, engine by engine; None where there is none."""
+    name = STACK_TERMS.get((kind, term))
+    rows = [row for row in efficiencies().values() if row.system == system and row.model == ANY]
+    values = [float(getattr(row.efficiency, name)) for row in rows] if name else []
+    return (min(values), max(values)) if values else None

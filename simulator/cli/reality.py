@@ -204,7 +204,7 @@ def _fit(file: Path, name: str, profile: Path | None, html: Path | None) -> None
     sheets = [
         tables.singles_sheet(found.rows),
         *([tables.shares_sheet(shares)] if shares else []),
-        *([tables.terms_sheet(times)] if times else []),
+        *([tables.terms_sheet(times, system.name)] if times else []),
         tables.law_sheet(power, system),
         tables.points_sheet(power),
         tables.evidence_sheet(beside(power_rows(), power_models(), system, power), system.name),

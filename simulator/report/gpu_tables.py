@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from simulator.calibration.gpu_cells import KINDS, Cell
 from simulator.calibration.gpu_evidence import Row
-from simulator.calibration.gpu_fit import Share, TimeFit, drift, single
+from simulator.calibration.gpu_fit import Share, TimeFit, drift, single, stack_span
 from simulator.calibration.gpu_fit_power import Beside, GpuPowerFit
 from simulator.calibration.gpu_plan import Plan
 from simulator.hardware.system import System
@@ -58,18 +58,35 @@ def _spans(cells: list[Cell]) -> str:
     return ", ".join(spans)
 
 
-def terms_sheet(fits: Sequence[TimeFit]) -> Sheet:
-    """The efficiencies with their intervals, and how well they predict cells that nothing was fitted to."""
+def terms_sheet(fits: Sequence[TimeFit], system: str) -> Sheet:
+    """The efficiencies with their intervals, how well they predict cells held out, and what served runs on the system show."""
     rows = []
     for fit in fits:
         for place, term in enumerate(fit.terms):
             scale, unit = (1e6, "µs") if term.unit == "s" else (1.0, term.unit)
             value, low, high = (number(scale * each) for each in (term.value, term.low, term.high))
             tail = (f"{fit.cells}", percent(fit.error), f"{fit.checked}", percent(fit.check_error)) if place == 0 else ("",) * 4
-            rows.append((fit.kind if place == 0 else "", words(term.name), value, f"{low}–{high}", unit, *tail))
-    columns = ("kernels", "term", "value", "5–95 %", "unit", "cells", "median\nerror", "held\nout", "median\nerror")
-    note = "time = floor + bytes over peak bandwidth x weights (or kv) + FLOPs over peak x gemm (or attention); kernels are PyTorch's"
-    return Sheet("Efficiencies of the step-time law", columns, tuple(rows), "llrrlrrrr", note)
+            rows.append(
+                (
+                    fit.kind if place == 0 else "",
+                    words(term.name),
+                    value,
+                    f"{low}–{high}",
+                    unit,
+                    *tail,
+                    _span(stack_span(system, fit.kind, term.name)),
+                )
+            )
+    columns = ("kernels", "term", "value", "5–95 %", "unit", "cells", "median\nerror", "held\nout", "median\nerror", "stacks\nin use")
+    note = "time = floor + bytes over peak bandwidth x weights (or kv) + FLOPs over peak x gemm (or attention); kernels are PyTorch's; "
+    note += (
+        "stacks in use: least to greatest of the engines' efficiencies fitted to served runs, which hold all that an engine loses besides"
+    )
+    return Sheet("Efficiencies of the step-time law", columns, tuple(rows), "llrrlrrrrr", note)
+
+
+def _span(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None else f"{number(ends[0])}–{number(ends[1])}"
 
 
 def shares_sheet(shares: Sequence[Share]) -> Sheet:

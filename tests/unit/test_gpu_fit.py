@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from simulator.calibration.gpu_evidence import Row
-from simulator.calibration.gpu_fit import by_cell, drift, fit_times, gemm_shares, held_out, relative_least_squares, single
+from simulator.calibration.gpu_fit import by_cell, drift, fit_times, gemm_shares, held_out, relative_least_squares, single, stack_span
 from simulator.calibration.gpu_fit_power import GpuPowerFit, fit_gpu_power, refitted, strangers
 from simulator.calibration.gpu_overlay import overlay_text
 from simulator.errors import UserError
+from simulator.hardware.efficiency import efficiencies
 from simulator.hardware.load import load_system
 from tests.unit.gpu_synthetic import ABOUT, IDLE_W, LINK_BYTES_PER_S, POWER, TIMES, damaged, h200, synthetic
 
@@ -158,3 +159,10 @@ def test_another_gpu_is_told() -> None:
     assert "is that the one of hgx_h200?" in name
     (cap,) = strangers({**ABOUT, "power_cap_w": "500"}, h200())
     assert "power_cap_w is 500 W where the profile's tdp_w is 700 W" in cap
+
+
+def test_terms_stand_beside_those_of_served_runs() -> None:
+    found = [row.efficiency for row in efficiencies().values() if row.system == "hgx_h200" and row.model == "any"]
+    assert stack_span("hgx_h200", "gemm", "weights") == (min(e.weights for e in found), max(e.weights for e in found))
+    assert stack_span("hgx_h200", "gemm", "floor_s") is None
+    assert stack_span("nowhere", "gemm", "weights") is None
