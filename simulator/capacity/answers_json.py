@@ -116,13 +116,14 @@ def summary_json(summary: Summary) -> dict[str, Any]:
 def _inside(point: Summary | None) -> dict[str, Any]:
     """What an operating point shows of its pools and of the stages of its calls."""
     if point is None:
-        return dict.fromkeys(("calls_in_flight", "stages_s", "ttft_stages_s", "speed_stages_s", "pools"))
+        return dict.fromkeys(("calls_in_flight", "stages_s", "ttft_stages_s", "speed_stages_s", "pools", "energy"))
     return {
         "calls_in_flight": point.calls_in_flight,
         "stages_s": point.stages_s,
         "ttft_stages_s": point.ttft_stages_s,
         "speed_stages_s": point.speed_stages_s,
         "pools": [{key: value for key, value in vars(pool).items() if key != "series"} for pool in point.pools],
+        "energy": None if point.energy is None else asdict(point.energy),
     }
 
 

@@ -45,6 +45,9 @@ class Window:
         Plays finished in the whole phase, ramp included.
     finished_output_tokens, finished_tokens : int
         Output, and prompt plus output tokens, of the calls that finished in the window.
+    finished_calls : int
+    finished_trajectories : float
+        Each call that finished in the window, as its share of its trajectory's calls.
     finished_s : float
         Time from send to last token, summed over the calls that finished in the window.
     complete : bool
@@ -70,6 +73,8 @@ class Window:
     trajectories: int
     finished_output_tokens: int
     finished_tokens: int
+    finished_calls: int
+    finished_trajectories: float
     finished_s: float
     complete: bool
     series: Series
@@ -160,6 +165,8 @@ def measure(world: World, output: Output) -> Window:
         trajectories=output.plays_finished,
         finished_output_tokens=finished_output,
         finished_tokens=finished_output + int(column["prompt_tokens"][finished].sum()),
+        finished_calls=int(finished.sum()),
+        finished_trajectories=float((1 / np.diff(world.calls.first)[column["trajectory"][finished]]).sum()),
         finished_s=float(to_seconds((column["last_ps"] - column["send_ps"])[finished]).sum()),
         complete=output.end_ps < stop.max_ps or not (stop.min_plays or stop.min_agent_plays),
         series=series_of(fleet.pools, output.series, output),
@@ -200,6 +207,8 @@ def joined(windows: Sequence[Window]) -> Window:
         trajectories=sum(w.trajectories for w in windows),
         finished_output_tokens=sum(w.finished_output_tokens for w in windows),
         finished_tokens=sum(w.finished_tokens for w in windows),
+        finished_calls=sum(w.finished_calls for w in windows),
+        finished_trajectories=sum(w.finished_trajectories for w in windows),
         finished_s=sum(w.finished_s for w in windows),
         complete=all(w.complete for w in windows),
         series=head.series,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from simulator.capacity.binding import Binding, find_binding
 from simulator.capacity.build import Prepared, build_world, prepare
+from simulator.capacity.energy import energy_of, power_over_time
 from simulator.capacity.limiter import Pressure, find_limiter
 from simulator.capacity.metrics import Window, describe, goodput, joined, measure, thinned
 from simulator.capacity.pool_summary import lost_time, pool_summaries, spent_s
@@ -93,6 +94,7 @@ def summarise(prepared: Prepared, window: Window, seeds: Sequence[int]) -> Summa
     verdict = prepared.slo.evaluate(window.samples)
     goodput_agents, goodput_tok_s = goodput(window, prepared.slo)
     cache_hit = window.cached_tokens / window.prompt_tokens
+    watts = PowerBases(**watts_per_gpu(prepared.system, window.accelerator_w))
     pools = pool_summaries(prepared, window)
     limits = _limits(prepared, window, pools, verdict.binding)
     return Summary(
@@ -116,7 +118,7 @@ def summarise(prepared: Prepared, window: Window, seeds: Sequence[int]) -> Summa
         cache_hit_possible=prepared.cache_hit_possible,
         preemptions=window.preemptions,
         energy_j=window.energy_j,
-        watts_per_gpu=PowerBases(**watts_per_gpu(prepared.system, window.accelerator_w)),
+        watts_per_gpu=watts,
         step_shares=window.step_shares,
         blocked_shares=window.blocked_shares,
         utilisation=window.busy_share,
@@ -142,6 +144,8 @@ def summarise(prepared: Prepared, window: Window, seeds: Sequence[int]) -> Summa
         host_hit=window.host_tokens / window.prompt_tokens,
         binding_pool=limits.pool,
         why=limits.why,
+        energy=energy_of(window, watts),
+        power_w=power_over_time(prepared.system, window.series.accelerator_w, window.gpus),
     )
 
 

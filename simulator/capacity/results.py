@@ -1,5 +1,6 @@
 """The answers: frozen values that the report prints and `--json` writes. Inputs come from engine outputs and an SLO."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,6 +18,20 @@ class PowerBases:
     tdp: float
     nameplate: float
     facility: float
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Energy of the steady window over what finished in it, in joules on each basis (docs/power.md); that of idle GPUs is included.
+
+    A call counts as its share of its trajectory's calls, so that a window shorter than a trajectory has an energy per trajectory too.
+    """
+
+    call_j: PowerBases
+    trajectory_j: PowerBases
+    million_output_tokens_j: PowerBases
+    million_tokens_j: PowerBases
+    """Prompt and output tokens, cached ones too."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +164,10 @@ class Summary:
     """Pool that binds; ``limiter`` says by what."""
     why: str = ""
     """Why the binding pool binds, as the rest of a sentence with its numbers; empty where there is only one pool."""
+    energy: Energy | None = None
+    """Energy per call, trajectory and million tokens."""
+    power_w: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
+    """Basis -> watts of the whole set-up by the times of ``series``."""
 
     @property
     def disaggregated(self) -> bool:

@@ -68,7 +68,7 @@ def run(
         from simulator.report.frames import calls_frame, flat_frame, pool_series_frame, pools_frame, series_frame
 
         write_text(csv / "summary.csv", csv_text(flat_frame([summary_json(summary)])))
-        write_text(csv / "series.csv", csv_text(series_frame(summary.series)))
+        write_text(csv / "series.csv", csv_text(series_frame(summary.series, summary.power_w)))
         if len(summary.pools) > 1:
             write_text(csv / "pools.csv", csv_text(pools_frame([summary])))
             write_text(csv / "pool_series.csv", csv_text(pool_series_frame(summary)))

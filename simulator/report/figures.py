@@ -10,6 +10,7 @@ from simulator.capacity.results import Answer, Summary
 from simulator.report.canvas import INK, WIDTH_IN, Drawing, colours, draw, legend
 from simulator.report.load_figures import Case, limits, over_time
 from simulator.report.phrases import BASES, by_tier, number, plain, systems, tier, times
+from simulator.report.power_figures import power_over_time
 from simulator.report.service_figures import curves, distributions
 from simulator.report.stage_figures import answer_stages, run_stages
 
@@ -98,5 +99,10 @@ def answer_drawings(answers: Sequence[Answer]) -> list[Drawing]:
 def run_drawings(summary: Summary) -> list[Drawing]:
     """The figures of one operating point, which has no SLO."""
     colour = colours([summary.system])
-    drawings = [limits([Case(summary.system, "", summary)]), run_stages(summary), over_time([summary], colour, "time", "")]
+    drawings = [
+        limits([Case(summary.system, "", summary)]),
+        run_stages(summary),
+        over_time([summary], colour, "time", ""),
+        power_over_time(summary),
+    ]
     return [drawing for drawing in drawings if drawing is not None]

@@ -55,9 +55,10 @@ def points_frame(answers: Iterable[Answer]) -> pd.DataFrame:
     )
 
 
-def series_frame(series: Series) -> pd.DataFrame:
-    """One row for each bin of an operating point's levels over time."""
-    return pd.DataFrame(vars(series))
+def series_frame(series: Series, power_w: Mapping[str, NDArray[np.float64]] | None = None) -> pd.DataFrame:
+    """One row for each bin of an operating point's levels over time; with ``power_w`` the watts of the whole set-up on each basis too."""
+    power = {f"power_{basis}_w": watts for basis, watts in (power_w or {}).items()}
+    return pd.DataFrame(vars(series) | power)
 
 
 def pool_series_frame(summary: Summary) -> pd.DataFrame:

@@ -78,7 +78,7 @@ def render(comparison: Comparison, footings: Sequence[Footing], provenance: Prov
         headlines=[finding(group) for group in groups.values()],
         promises=[(name, promise(group[0].slo)) for name, group in groups.items()],
         tiles=_tiles(answers),
-        sheets=[tables.answers_sheet(answers), tables.power_sheet(answers)],
+        sheets=[tables.answers_sheet(answers), tables.power_sheet(answers), tables.energy_sheet(answers)],
         ratios=tables.ratio_sheet(comparison) if comparison.ratios else None,
         sprints=tables.sprint_sheet(comparison) if comparison.sprints else None,
         turns=tables.disagreements(comparison),

@@ -46,18 +46,18 @@ POOL_LINES = {"prefill": (0, (1, 1.2)), "decode": (0, (6, 1.5, 1.5, 1.5)), "mixe
 
 def _time_column(panels: Sequence[Axes], summary: Summary, colour: str, first: bool) -> None:
     series = summary.series
-    minutes = _stretched(series.time_s) / 60
+    minutes = stretched(series.time_s) / 60
     levels = (series.decode_batch, series.waiting_calls, 100 * series.cache_hit, series.accelerator_w)
     labels = ("decoding calls\nper rank", "waiting calls\nin all", "share (%)", "W per GPU")
     for axes, level, label in zip(panels, levels, labels, strict=True):
-        axes.plot(minutes, _stretched(level), color=colour, linewidth=1.4)
+        axes.plot(minutes, stretched(level), color=colour, linewidth=1.4)
         axes.set_ylim(bottom=0)
         if first:
             axes.set_ylabel(label)
     if len(summary.pools) > 1:
         _pool_panels(panels, minutes, summary)
     else:
-        panels[2].plot(minutes, _stretched(100 * series.kv_used_share), color=INK, linewidth=1.1, linestyle=(0, (4, 2)))
+        panels[2].plot(minutes, stretched(100 * series.kv_used_share), color=INK, linewidth=1.1, linestyle=(0, (4, 2)))
         panels[2].legend(panels[2].get_lines(), ["cache hit", "KV use"], loc="best", fontsize=8, ncols=2, handlelength=1.8)
     panels[2].set_ylim(0, 104)
     panels[0].set_title(f"{plain(summary.system)}: {summary.agents:,} agents on {summary.gpus} GPUs")
@@ -69,15 +69,15 @@ def _pool_panels(panels: Sequence[Axes], minutes: NDArray[np.float64], summary: 
     names = [plain(pool.name) for pool in summary.pools]
     for pool in summary.pools:
         style: dict[str, Any] = {"color": INK, "linewidth": 1.1, "linestyle": POOL_LINES[pool.role]}
-        panels[2].plot(minutes, _stretched(100 * pool.series.kv_used_share), **style)
-        panels[3].plot(minutes, _stretched(pool.series.accelerator_w), **style)
+        panels[2].plot(minutes, stretched(100 * pool.series.kv_used_share), **style)
+        panels[3].plot(minutes, stretched(pool.series.accelerator_w), **style)
     panels[3].set_ylim(0, 1.06 * max(float(np.nanmax(line.get_ydata())) for line in panels[3].get_lines()))
     for axes, labels in ((panels[2], ["cache hit", *(f"KV use, {name}" for name in names)]), (panels[3], ["all", *names])):
         axes.legend(axes.get_lines(), labels, loc="lower right", bbox_to_anchor=(1, 0.97), fontsize=8, ncols=len(labels),
                     handlelength=2.4, borderpad=0)  # fmt: skip
 
 
-def _stretched(level: NDArray[np.float64]) -> NDArray[np.float64]:
+def stretched(level: NDArray[np.float64]) -> NDArray[np.float64]:
     """Means over equal stretches, at most `STRETCHES` of them; nan where a stretch has no value."""
     width = -(-level.size // STRETCHES) or 1
     whole = np.concatenate([level, np.full(-level.size % width, np.nan)]).reshape(-1, width)

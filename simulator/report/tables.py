@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from simulator.capacity.results import Answer, Comparison, PoolSummary, Summary
+from simulator.capacity.results import Answer, Comparison, Energy, PoolSummary, Summary
 from simulator.report.phrases import BASES, by_tier, limited_by, number, percent, plain, span, systems, tier, times, words
 
 if TYPE_CHECKING:
@@ -167,6 +167,7 @@ def run_sheet(summary: Summary) -> Sheet:
         ("decode batch", f"{number(s.decode_batch_per_rank)} sequences per rank, {s.preemptions:,} preemptions"),
         ("accelerator power", f"{number(s.watts_per_gpu.accelerator)} W/GPU, {number(s.energy_j)} J in the window"),
         ("other bases", ", ".join(f"{basis} {number(getattr(s.watts_per_gpu, basis))}" for basis in list(BASES)[1:]) + " W/GPU"),
+        *energy_rows(s.energy),
         ("step time", ", ".join(f"{words(k)} {percent(v)}" for k, v in s.step_shares.items())),
         ("head call kept out", ", ".join(f"by {words(k)} {percent(v)}" for k, v in s.blocked_shares.items()) + " of the time"),
         ("limited by", limited_by(s.limiter, s.binding_pool, s.pools)),
@@ -177,6 +178,43 @@ def run_sheet(summary: Summary) -> Sheet:
     return Sheet(
         f"{plain(s.system)}, {plain(s.model)}, {plain(s.deployment)}", ("quantity", "value"), rows, "ll", "; ".join(map(plain, s.notes))
     )
+
+
+ENERGY_WORDS = {
+    "call_j": "a call", "trajectory_j": "a trajectory", "million_output_tokens_j": "a million output tokens",
+    "million_tokens_j": "a million tokens in all",
+}  # fmt: skip
+
+
+def energy_rows(energy: Energy | None) -> list[tuple[str, str]]:
+    """What work costs in energy, idle GPUs included, on the accelerator and the facility basis."""
+    if energy is None:
+        return []
+    return [
+        (f"energy, {basis}", ", ".join(f"{joules(getattr(getattr(energy, key), basis))} {word}" for key, word in ENERGY_WORDS.items()))
+        for basis in ("accelerator", "facility")
+    ]
+
+
+def energy_sheet(answers: Sequence[Answer]) -> Sheet:
+    """Energy per piece of work at the held points, on the accelerator and the facility basis."""
+    rows = tuple(
+        (tier(a.slo), plain(a.system), basis, *(joules(getattr(getattr(a.held.energy, key), basis)) for key in ENERGY_WORDS))
+        for group in by_tier(answers).values()
+        for a in group
+        if a.held and a.held.energy
+        for basis in ("accelerator", "facility")
+    )
+    columns = ("SLO", "system", "basis", *ENERGY_WORDS.values())
+    return Sheet("Energy at the held point, idle GPUs included", columns, rows, "lllrrrr", "of what finished in the steady window")
+
+
+def joules(energy_j: float) -> str:
+    """Joules in J, kJ or MJ."""
+    for unit, size in (("MJ", 1e6), ("kJ", 1e3)):
+        if energy_j >= size:
+            return f"{number(energy_j / size)} {unit}"
+    return f"{number(energy_j)} J"
 
 
 def _host(summary: Summary) -> str:

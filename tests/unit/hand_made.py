@@ -36,9 +36,9 @@ def fleet(*pools: Pool, agents: int = 2, **options: int) -> Fleet:
 
 
 def world(*pools: Pool, agents: int = 2, **options: int) -> World:
-    """The steady window is from 100 s to 200 s."""
+    """The steady window is from 100 s to 200 s; every trajectory has ten calls."""
     return World(
-        calls=Calls(*(NONE for _ in Calls._fields)),
+        calls=Calls(*(NONE for _ in Calls._fields))._replace(first=np.arange(0, 40, 10)),
         threads=single_threads(np.zeros(1, np.int64)),
         tree=PrefixTree(*(NONE for _ in PrefixTree._fields)),
         fleet=fleet(*pools, agents=agents, **options),

@@ -57,6 +57,15 @@ def test_rows_of_both_slo_forms_share_columns() -> None:
     assert text_of({"a": 1}, {"b": 2}) == "a,b\n1,\n,2\n"
 
 
+def test_series_have_the_power_of_the_whole_set_up_when_asked() -> None:
+    held = answer().held
+    assert held is not None
+    frame = series_frame(held.series, {"accelerator": np.full(60, 1e4), "facility": np.full(60, 2e4)})
+    assert list(frame.columns[-2:]) == ["power_accelerator_w", "power_facility_w"]
+    assert set(frame.power_facility_w) == {2e4}
+    assert "power_accelerator_w" not in series_frame(held.series)
+
+
 def test_series_rows_follow_the_bins() -> None:
     held = answer().held
     assert held is not None

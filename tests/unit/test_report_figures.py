@@ -110,3 +110,15 @@ def test_one_operating_point_has_figures_without_an_slo() -> None:
     held = answer().held
     assert held is not None
     assert [d.name for d in run_drawings(held)] == ["limits", "time"]
+
+
+def test_power_over_time_names_every_basis_and_both_means() -> None:
+    held = answer().held
+    assert held is not None
+    levels = {
+        basis: np.full(60, watts) for basis, watts in (("accelerator", 28_800.0), ("tdp", 4e4), ("nameplate", 5e4), ("facility", 6e4))
+    }
+    drawing = run_drawings(replace(held, power_w=levels))[-1]
+    assert drawing.name == "power"
+    assert "32 GPUs draw 28.8 kW in the steady window, 60.5 kW on the facility basis" in drawing.title
+    assert all(basis in text_of(drawing) for basis in ("accelerator", "facility", "TDP", "nameplate", "kW in all"))

@@ -7,11 +7,13 @@ import pytest
 from fake_answers import answer, comparison
 from rich.console import Console
 
-from simulator.capacity.results import Comparison
+from simulator.capacity.results import Comparison, Energy, PowerBases
 from simulator.report.tables import (
     Sheet,
     answers_sheet,
     disagreements,
+    energy_sheet,
+    joules,
     leader,
     power_sheet,
     ratio_sheet,
@@ -105,3 +107,24 @@ def test_narrow_terminals_lose_nothing(width: int) -> None:
     for part in ("1,500", "94.1%", "46.9"):
         assert part in text
     assert "…" not in text
+
+
+def bases(accelerator: float) -> PowerBases:
+    return PowerBases(accelerator, 2 * accelerator, 3 * accelerator, 2.5 * accelerator)
+
+
+def test_energy_is_told_on_two_named_bases_with_units() -> None:
+    found = answer()
+    assert found.held is not None
+    energy = Energy(bases(850.0), bases(32_000.0), bases(3.4e6), bases(52_000.0))
+    held = replace(found.held, energy=energy)
+    rows = dict(run_sheet(held).rows)
+    assert rows["energy, accelerator"].startswith("850 J a call, 32.0 kJ a trajectory, 3.40 MJ a million output tokens, 52.0 kJ")
+    assert rows["energy, facility"].startswith("2.12 kJ a call, 80.0 kJ a trajectory, 8.50 MJ")
+    sheet = energy_sheet([replace(found, held=held), found])
+    assert [row[2] for row in sheet.rows] == ["accelerator", "facility"], "a point without energy has no row"
+    assert "idle GPUs included" in sheet.title
+
+
+def test_joules_have_the_unit_that_fits() -> None:
+    assert [joules(x) for x in (999.0, 1e3, 2.5e6)] == ["999 J", "1.00 kJ", "2.50 MJ"]
