@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli.derive import derive_profile
+
 if TYPE_CHECKING:
     from simulator.hardware.deployment import Deployment
     from simulator.hardware.model_card import ModelCard
     from simulator.hardware.preset import Preset
     from simulator.hardware.system import System
 
-profiles = typer.Typer(help="Systems, models, engines and deployments: list, show, check.", invoke_without_command=True)
+profiles = typer.Typer(help="Systems, models, engines and deployments: list, show, check, derive.", invoke_without_command=True)
+profiles.command("derive")(derive_profile)
 
 KINDS = ("systems", "models", "engines", "deployments")
 COMPUTED = ("models", "deployments")
