@@ -112,7 +112,7 @@ def served_as(key: ServingKey, system: System, model: ModelCard) -> Mapping[str,
             "value": value,
             "unit": DEPLOYMENT[name].unit,
             "source": fitted.source,
-            "quality": "estimated" if fitted.general else "fitted",
+            "quality": fitted.quality,
         }
         for name, value in values.items()
     }

@@ -26,6 +26,9 @@ class LawCoefficients:
         Time per query token of the rank that sets the step.
     prefill_pair_s : float
         Time per (query token, context token) pair of a prefill chunk.
+    wider_token_s, fitted_ep : float, int
+        Time that each GPU of expert parallelism beyond ``fitted_ep``, the width of the fit, adds to a query token: all-to-all, and waiting
+        for the rank whose experts are asked most.
     """
 
     floor_s: float
@@ -36,6 +39,8 @@ class LawCoefficients:
     decode_token_s: float
     prefill_token_s: float
     prefill_pair_s: float
+    wider_token_s: float = 0.0
+    fitted_ep: int = 1
 
 
 @dataclass(frozen=True)

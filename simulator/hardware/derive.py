@@ -1,7 +1,7 @@
 """What a deployment leaves out, derived from its system and model: the smallest worker that fits, usual budgets, the law of the roofline.
 
-Inputs are a deployment's own fields, a system and a model card. Every derived field tells its rule as its source, and none is better than
-``estimated``; docs/laws.md lists the rules.
+Inputs are a deployment's own fields, a system and a model card. Every derived field tells its rule as its source, and none but a law
+fitted to its own stack is better than ``estimated``; docs/laws.md lists the rules.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,10 +11,10 @@ from typing import Any
 from simulator.document import INLINE
 from simulator.hardware.attention_compressed import CompressedAttention
 from simulator.hardware.fit import COLLECTIVE_BYTES, RESERVE_BYTES, smallest_layout
-from simulator.hardware.law_defaults import law_defaults
 from simulator.hardware.model_card import ModelCard
 from simulator.hardware.profile import Profile
 from simulator.hardware.quality import Field
+from simulator.hardware.roofline import Layout, law_defaults
 from simulator.hardware.schemas import DEPLOYMENT, LAW, LAYOUT
 from simulator.hardware.system import System
 from simulator.hardware.weights import CASTS
@@ -120,16 +120,10 @@ def _law(profile: Profile, view: Profile, system: System, model: ModelCard, plac
     lacking = [key for key in LAW if key not in view.fields]
     if not lacking:
         return {}
-    found = law_defaults(
-        system,
-        model,
-        engine=view.get("engine", view.get("imitates", "vllm").partition("@")[0]),
-        attention=view["attention"],
-        gpus=view["gpus_per_worker"],
-        compute_type=view["compute_type"],
-        weight_type=view["weight_type"],
-    )
-    return {key: _field(profile, key, Rule(getattr(found.law, key), found.source, found.quality), place) for key in lacking}
+    layout = Layout(view["attention"], view["gpus_per_worker"], view["compute_type"])
+    engine = view.get("engine", view.get("imitates", "vllm").partition("@")[0])
+    law, fitted = law_defaults(system, model, layout, engine=engine, weight_type=view["weight_type"])
+    return {key: _field(profile, key, Rule(getattr(law, key), fitted.source, fitted.quality), place) for key in lacking}
 
 
 def _titled(profile: Profile, system: System, model: ModelCard) -> Profile:

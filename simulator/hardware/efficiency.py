@@ -96,6 +96,11 @@ class Fitted:
         return self.system == ANY
 
     @property
+    def quality(self) -> str:
+        """``fitted`` to measurements of this stack, or ``estimated`` from those of others."""
+        return "estimated" if self.general else "fitted"
+
+    @property
     def source(self) -> str:
         """What to say of coefficients that come from here."""
         who = " ".join(part for part in self.key[:3] if part != ANY) or "all measured systems and engines together"

@@ -61,7 +61,7 @@ def worker_pool(name: str, pool: Profile, system: System, model: ModelCard) -> t
             lookahead=0 if role == "prefill" else pool["lookahead"],
             host_blocks=found.host_blocks,
             tails=pool.get("tails", 0),
-            law=LawCoefficients(**{field.name: pool[field.name] for field in dataclass_fields(LawCoefficients)}),
+            law=LawCoefficients(**{f.name: pool.get(f.name, f.default) for f in dataclass_fields(LawCoefficients)}),
         ),
         found.note,
     )

@@ -154,6 +154,8 @@ DEPLOYMENT: Schema = {
     "decode_token_s": Spec("number", "s", 0, 1),
     "prefill_token_s": Spec("number", "s", 0, 1),
     "prefill_pair_s": Spec("number", "s", 0, 1e-3),
+    "wider_token_s": Spec("number", "s", 0, 1e-3, optional=True),
+    "fitted_ep": _count("GPUs", 1, 100_000, optional=True),
 }
 
 LAYOUT = ("workers", "gpus_per_worker", "attention", "ranks", "ep")
@@ -170,7 +172,7 @@ OWN_BY_POOL = (
     "host_tier_bytes", "tails", "token_budget", "max_seqs", "lookahead", "batch_mode", "long_prefill_cap", "prefill_interval",
     "decode_interval", "chunk_round", "admit_reserve", "watermark_share", "max_new_tokens", "ratio_clip", "ratio_init", "ratio_min",
     "ratio_steps", "victim", "requeue", "pipeline_depth", "prefix_cache", "visible", "slot_similarity", "floor_s", "host_s", "routing_skew",
-    "hbm_efficiency", "kv_efficiency", "decode_token_s", "prefill_token_s", "prefill_pair_s",
+    "hbm_efficiency", "kv_efficiency", "decode_token_s", "prefill_token_s", "prefill_pair_s", "wider_token_s", "fitted_ep",
 )  # fmt: skip
 
 POOL: Schema = {"role": _word("mixed", "prefill", "decode"), **{key: DEPLOYMENT[key] for key in OWN_BY_POOL}}

@@ -71,13 +71,14 @@ def step_law(system: System, model: ModelCard, deployment: Deployment, pool: Wor
     context_s = max(read_s, (1 + drafts) * law.prefill_pair_s) if drafts else read_s
     decode_layers = 2 * drafts / (1 + drafts) / model.layers
     prefill_layers = min(passes, 1) / model.layers
+    wider_s = law.wider_token_s * (pool.ep - law.fitted_ep)
     return StepLaw(
         floor_ps=to_ps(law.floor_s * (1 + passes / model.layers) + law.host_s),
         shared_ps=np.rint(streamed_bytes(model, deployment, pool) / (law.hbm_efficiency * bandwidth) * PS_PER_S).astype(np.int64),
         seq_ps=to_ps(fixed_read / (law.kv_efficiency * bandwidth)),
         ctx_fp=to_ps(context_s * 2**FRACTION_BITS),
-        decode_token_ps=to_ps(law.decode_token_s * (1 + decode_layers)),
-        prefill_token_ps=to_ps(law.prefill_token_s * (1 + prefill_layers)),
+        decode_token_ps=to_ps((law.decode_token_s + wider_s) * (1 + decode_layers)),
+        prefill_token_ps=to_ps((law.prefill_token_s + wider_s) * (1 + prefill_layers)),
         pair_fp=to_ps(law.prefill_pair_s * 2**FRACTION_BITS),
     )
 

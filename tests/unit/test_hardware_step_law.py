@@ -179,3 +179,12 @@ def test_laws_without_a_measurement_are_those_of_b200_scaled_by_peak_flops(name,
         assert getattr(scaled, key) == pytest.approx(getattr(b200, key) * 4_500 / fp8, rel=0.001)
     for key in ("floor_s", "routing_skew", "hbm_efficiency", "kv_efficiency"):
         assert getattr(scaled, key) == getattr(b200, key)
+
+
+def test_wider_expert_parallelism_costs_each_token_time():
+    narrow, _, pool = law_of("gb300_nvl72_v4pro_20tps_pd", pool="prefill")
+    assert (pool.ep, pool.law.fitted_ep) == (4, 4)
+    assert narrow.prefill_token_ps == round(65.07e6 * (1 + 1 / 61))
+    wide, _, pool = law_of("gb300_nvl72_v4pro_60tps_pd", pool="decode")
+    assert pool.ep == 16
+    assert wide.decode_token_ps == round((63.7e6 + 12 * 1.243e6) * (1 + 1.5 / 61))  # 3 drafts: 2 * 3 / (1 + 3) of a layer
