@@ -93,16 +93,32 @@ def convert(
     name: Annotated[
         str | None, typer.Option("--name", help="Of the new set; as the reader names it by default.", show_default=False)
     ] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip records that cannot be read, and count them.")] = False,
+    idle_cap_s: Annotated[float, typer.Option("--idle-cap", min=0, help="Seconds to which longer waits are cut.")] = 60.0,
+    block_tokens: Annotated[
+        int | None, typer.Option("--block-tokens", min=1, help="Tokens of a hash block, where the files do not say.", show_default=False)
+    ] = None,
+    prompts: Annotated[
+        str | None, typer.Option("--prompts", metavar="full|delta", help="What a length is, where names do not tell.", show_default=False)
+    ] = None,
+    characters_per_token: Annotated[
+        float, typer.Option("--characters-per-token", min=0.1, help="Rule for texts without recorded counts.")
+    ] = 3.5,
 ) -> None:
     """Read any known format and write it as a native file, numbers only."""
     from dataclasses import replace
+    from typing import Literal, cast
 
     from simulator.cli.screen import say
     from simulator.workload.load import load_trajectories
+    from simulator.workload.records import Reading
 
     refuse_name(out)
+    if prompts not in (None, "full", "delta"):
+        raise typer.BadParameter(f"--prompts is full or delta, not {prompts!r}")
     say(f"reading {source}")
-    found = load_trajectories(source)
+    kind = cast(Literal["full", "delta"] | None, prompts)
+    found = load_trajectories(source, Reading(skip_bad, idle_cap_s, block_tokens, kind, characters_per_token))
     write_set(replace(found, name=name) if name else found, out)
 
 

@@ -85,7 +85,7 @@ def statistics(trajectories: TrajectorySet, targets: Mapping[str, Target] | None
         *_spread("new tokens", "tokens", np.array([call.new_tokens for call in calls])),
         *_spread("OSL", "tokens", np.array([call.output_tokens for call in calls])),
         *_spread("calls per trajectory", "", np.array([len(trajectory.calls) for trajectory in trajectories.trajectories])),
-        *_spread("growth per call", "tokens", np.array(grown or [0])),
+        *(_spread("growth per call", "tokens", np.array(grown)) if grown else []),
         *_spread("tool delay", "s", np.array(between or [0.0])),
         *_sandbox(calls),
         *_sub_agents(trajectories, compiled.threads.most_in_flight),

@@ -91,6 +91,22 @@ def test_a_chain_of_operations_is_written_down(command: Command, tmp_path: Path)
     assert "mine" not in gzip.decompress(Path(one).read_bytes()).decode()
 
 
+def test_convert_takes_the_choices_that_a_log_leaves_open(command: Command, tmp_path: Path) -> None:
+    out = str(tmp_path / "out.jsonl")
+    rows = [{"timestamp": 0, "input_length": 700, "output_length": 20, "hash_ids": [1, 2]}, {"timestamp": 5, "input_length": "x"}]
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    refused = command("trajectories", "convert", str(log), out)
+    assert refused.exit_code == 2
+    assert f"{log}:2" in refused.stderr
+    assert not Path(out).exists()
+    assert command("trajectories", "convert", str(log), out, "--skip-bad").exit_code == 0
+    found = load_trajectories(out)
+    assert len(found.trajectories) == 1
+    assert "1" in found.provenance["skipped"]
+    assert command("trajectories", "convert", str(log), out, "--prompts", "some").exit_code == 2
+
+
 def test_generate_like_a_set_shows_the_two_sample_tests(command: Command, tmp_path: Path) -> None:
     for name in ("a.jsonl", "b.jsonl"):
         result = command("trajectories", "generate", str(tmp_path / name), "--like", "agentperf_local", "--seed", "3", "-t", "20")
