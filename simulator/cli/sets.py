@@ -119,6 +119,8 @@ def convert(
     say(f"reading {source}")
     kind = cast(Literal["full", "delta"] | None, prompts)
     found = load_trajectories(source, Reading(skip_bad, idle_cap_s, block_tokens, kind, characters_per_token))
+    if "skipped" in found.provenance:
+        say(f"skipped: {found.provenance['skipped']}")
     write_set(replace(found, name=name) if name else found, out)
 
 

@@ -45,7 +45,7 @@ def read_aiperf_export(path: Path, reading: Reading = Reading()) -> TrajectorySe
     for name, thread in threads.items():
         if parent[name] not in threads:
             sessions.add_clocked(names[name], thread)
-    return sessions.as_set("AIPerf records", "measured", f"the server's usage, else AIPerf's count; {COUNTED}")
+    return sessions.as_set("AIPerf records", "estimated", f"the server's usage, else AIPerf's count; {COUNTED}")
 
 
 def is_aiperf_export(rows: list[Any]) -> bool:

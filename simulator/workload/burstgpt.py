@@ -38,7 +38,7 @@ def read_burstgpt(path: Path, reading: Reading = Reading()) -> TrajectorySet:
                 threads[name].requests.append(Request(start_s, model_s, prompt, output, by_tool=False, model=model))
     for name, thread in threads.items():
         sessions.add_clocked(name, thread, {"log": kinds[name]})
-    return sessions.as_set("BurstGPT trace", "measured", f"lengths as recorded; {COUNTED}")
+    return sessions.as_set("BurstGPT trace", "estimated", f"lengths as recorded; {COUNTED}")
 
 
 def is_burstgpt(rows: list[Any]) -> bool:

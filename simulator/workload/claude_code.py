@@ -77,7 +77,7 @@ def read_claude_code(path: Path, reading: Reading = Reading()) -> TrajectorySet:
             attach(main, _thread(log))
         sessions.add_clocked(name, main, {"harness": "Claude Code"})
     method = f"recorded usage, whole prompt = uncached + cache read + cache written; {COUNTED}"
-    return sessions.as_set("Claude Code sessions", "measured", method)
+    return sessions.as_set("Claude Code sessions", "estimated", method)
 
 
 def is_claude_code(rows: list[Any]) -> bool:

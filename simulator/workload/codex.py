@@ -58,7 +58,7 @@ def read_codex(path: Path, reading: Reading = Reading()) -> TrajectorySet:
         told = _repeated(rollout, rollouts.get(rollout.forked_from))
         records.counts["copies"] += told
         sessions.add(rollout.name, Thread(rollout.requests[told:]), {"harness": "Codex"}, rollout.began_s)
-    return sessions.as_set("Codex rollouts", "measured", f"recorded tokens of each call, cached ones included; {COUNTED}")
+    return sessions.as_set("Codex rollouts", "estimated", f"recorded tokens of each call, cached ones included; {COUNTED}")
 
 
 def is_codex(rows: list[Any]) -> bool:

@@ -69,7 +69,8 @@ def read_dynamo(path: Path, reading: Reading = Reading()) -> TrajectorySet:
         if one.number == 0 and not one.below and one.thread.requests:
             sessions.add(one.group, one.thread, None, one.arrival_s)
     method = f"lengths and delays as recorded; hash ids in blocks of {size}" if size else "lengths and delays as recorded"
-    return sessions.as_set("Dynamo trace", "measured", method, "generated" if reading.prompts == "delta" else "recorded")
+    quality = "measured" if all(one.row.values.get("hash_ids") for one in sent.values()) else "estimated"
+    return sessions.as_set("Dynamo trace", quality, method, "generated" if reading.prompts == "delta" else "recorded")
 
 
 def is_dynamo(rows: list[Any]) -> bool:

@@ -40,7 +40,7 @@ def read_litellm(path: Path, reading: Reading = Reading()) -> TrajectorySet:
     sessions = Sessions(records, common=True)
     for name, thread in threads.items():
         sessions.add_clocked(name, thread)
-    return sessions.as_set("LiteLLM log", "measured", f"recorded tokens; {COMPARED} where they were logged, else {COUNTED}")
+    return sessions.as_set("LiteLLM log", "estimated", f"recorded tokens; {COMPARED} where they were logged, else {COUNTED}")
 
 
 def is_litellm(rows: list[Any]) -> bool:

@@ -60,7 +60,7 @@ def open_loop_set(records: Records, found: list[Trajectory], common: CommonPrefi
         raise UserError(Mistake(str(records.path), "", "no request", f"a {what}"))
     provenance = {
         "origin": f"{what} {records.path.name}",
-        "quality": "measured",
+        "quality": "measured" if common is not None and not records.counts["without ids"] else "assumed",
         "method": f"one trajectory a request, lengths as recorded; {method}",
         "arrivals": "recorded, open loop: a request did not wait for another's answer",
         **records.skipped(),

@@ -68,7 +68,7 @@ def read_opencode(path: Path, reading: Reading = Reading()) -> TrajectorySet:
         parent = _parent(storage, name)
         if parent not in threads or not threads[parent].requests:
             sessions.add_clocked(name, threads[name], {"harness": "OpenCode"})
-    return sessions.as_set("OpenCode sessions", "measured", f"recorded tokens of each step; {COUNTED}")
+    return sessions.as_set("OpenCode sessions", "estimated", f"recorded tokens of each step; {COUNTED}")
 
 
 def is_opencode(rows: list[Any]) -> bool:

@@ -34,7 +34,7 @@ def read_openhands(path: Path, reading: Reading = Reading()) -> TrajectorySet:
                 sessions.add(run.text("instance_id", f"{stem}-{number}"), *_session(run, records))
     counts = records.counts
     method = f"{token_method(counts, reading)}; " + "; ".join([COUNTED] * bool(counts["recorded"]) + [COMPARED] * bool(counts["estimated"]))
-    return sessions.as_set("OpenHands runs", "estimated" if counts["estimated"] else "measured", method)
+    return sessions.as_set("OpenHands runs", "estimated", method)
 
 
 def is_openhands(rows: list[Any]) -> bool:

@@ -66,7 +66,7 @@ def read_otel(path: Path, reading: Reading = Reading()) -> TrajectorySet:
             main = _session(group, above, busy, records)
         if main.requests:
             sessions.add_clocked(name, main)
-    return sessions.as_set("OpenTelemetry spans", "measured", f"recorded tokens, cached ones included; {COUNTED}")
+    return sessions.as_set("OpenTelemetry spans", "estimated", f"recorded tokens, cached ones included; {COUNTED}")
 
 
 def is_otel(rows: list[Any]) -> bool:

@@ -83,9 +83,9 @@ class Row:
         return float(value)
 
     def text(self, name: str, default: Any = REQUIRED) -> Any:
-        """A text; the default where it is absent or null."""
+        """A text; the default where it is absent, null or empty."""
         value = self.values.get(name)
-        if value is None and default is not REQUIRED:
+        if (value is None or value == "") and default is not REQUIRED:
             return default
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)

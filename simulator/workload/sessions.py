@@ -18,7 +18,7 @@ DROPPED = {
     "without output": "requests without output",
     "failed": "failed requests",
     "empty": "empty sessions",
-    "copies": "copies of requests",
+    "copies": "copies of lines or requests",
 }
 """What readers leave out, by what they count it under."""
 

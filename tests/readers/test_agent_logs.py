@@ -155,7 +155,7 @@ def test_claude_code_goes_back_in_the_tree_and_sub_agents_lie_in_files_of_their_
         (1000, 500, None),
     ]
     assert found.sub_agents == (SubAgent(0, 3, 0.5),)
-    assert "2 copies of requests" in load_trajectories(tmp_path).provenance["dropped"]
+    assert "2 copies of lines" in load_trajectories(tmp_path).provenance["dropped"]
 
 
 def codex(second: float, kind: str, **payload: Any) -> dict[str, Any]:

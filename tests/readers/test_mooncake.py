@@ -6,16 +6,20 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulator.engine import simulate_kernel
+from simulator.engine.world import CALL_COLUMNS
 from simulator.errors import UserError
+from simulator.units import to_ps
 from simulator.workload import Call, Prefix, compile_calls, load_trajectories
 from simulator.workload.common_prefixes import CommonPrefixes, block_ends
 from simulator.workload.records import Reading
 from simulator.workload.trajectory import prefix_depths
-from tests.readers.unlimited import engine_reuse
+from tests.readers.unlimited import engine_reuse, unlimited_world
 
 TRACE = Path(__file__).parents[3] / "shared/data/trajectories/mooncake/conversation_trace.jsonl.gz"
 ROWS = [
@@ -104,3 +108,12 @@ def test_the_real_trace_and_the_engine_reuse_the_same(tmp_path: Path) -> None:
         first, prefixes=(), trajectories=tuple(replace(t, calls=(replace(t.calls[0], prefix=None),)) for t in first.trajectories)
     )
     assert engine_reuse(compile_calls(alone, block_tokens=512, marker="after_system"), 512) == 0
+
+
+def test_a_set_with_arrivals_can_be_played_open_loop(tmp_path: Path) -> None:
+    found = load_trajectories(write(tmp_path / "trace.jsonl", *ROWS))
+    compiled = compile_calls(found, block_tokens=512, marker="after_system")
+    start_ps = np.array([to_ps(trajectory.arrival_s or 0.0) for trajectory in found.trajectories], np.int64)
+    output = simulate_kernel(unlimited_world(compiled, 512, start_ps))
+    sent = output.calls[np.argsort(output.calls[:, CALL_COLUMNS.index("trajectory")]), CALL_COLUMNS.index("send_ps")]
+    assert sent.tolist() == start_ps.tolist()

@@ -3,6 +3,7 @@
 from itertools import accumulate, pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulator.engine import Fleet, Sched, Stop, World, simulate_kernel
 from simulator.engine.world import CACHE_BLOCKS, CALL_COLUMNS, ROLE_MIXED, ROUTER_LEAST_LOADED, Pool
@@ -16,14 +17,17 @@ POWER = PowerLaw(400_000, 0, 0, 700_000, 75_000, 1, np.zeros(2, np.int64), 0, 0,
 LAW = StepLaw(1, np.zeros(2, np.int64), 0, 0, 0, 0, 0)
 
 
-def engine_reuse(compiled: Compiled, block_tokens: int) -> int:
-    """Prompt tokens that the engine finds in its cache: each trajectory once, the next begins when the one before is over."""
-    trajectories, first = len(compiled.ids), compiled.calls.first
-    lasts_ps = [APART_PS + int(compiled.calls.tool_ps[a:b].sum()) for a, b in pairwise(first)]
-    start_ps = np.array([0, *accumulate(lasts_ps[:-1])], np.int64)
+def unlimited_world(compiled: Compiled, block_tokens: int, start_ps: NDArray[np.int64]) -> World:
+    """A world in which trajectory ``i`` is played once, by agent ``i`` from its start on."""
     blocks = int(compiled.tree.blocks.sum()) + int(compiled.calls.prompt_tokens.max()) // block_tokens + 1000
     pool = Pool(ROLE_MIXED, 1, 1, blocks, 0, SCHED, LAW, POWER)
-    fleet = Fleet((pool,), block_tokens, ROUTER_LEAST_LOADED, start_ps, np.arange(trajectories, dtype=np.int64))
-    output = simulate_kernel(World(compiled.calls, compiled.threads, compiled.tree, fleet, Stop(0, 0, 10**9, 0, 2**62, 1)))
-    assert output.plays_finished == trajectories
+    fleet = Fleet((pool,), block_tokens, ROUTER_LEAST_LOADED, start_ps, np.arange(len(compiled.ids), dtype=np.int64))
+    return World(compiled.calls, compiled.threads, compiled.tree, fleet, Stop(0, 0, 10**9, 0, 2**62, 1))
+
+
+def engine_reuse(compiled: Compiled, block_tokens: int) -> int:
+    """Prompt tokens that the engine finds in its cache: each trajectory once, the next begins when the one before is over."""
+    lasts_ps = [APART_PS + int(compiled.calls.tool_ps[a:b].sum()) for a, b in pairwise(compiled.calls.first)]
+    output = simulate_kernel(unlimited_world(compiled, block_tokens, np.array([0, *accumulate(lasts_ps[:-1])], np.int64)))
+    assert output.plays_finished == len(compiled.ids)
     return int(output.calls[:, CALL_COLUMNS.index("cached_tokens")].sum())
