@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from simulator.calibration.gpu_cells import parse_size
+from simulator.calibration.gpu_cells import KINDS, TYPE_BYTES, parse_size
 from simulator.errors import Mistake, UserError
 
 FORMAT = "agentwatt measure-gpu 1"
@@ -80,7 +80,7 @@ class Row:
 COLUMNS = tuple(column.name for column in fields(Row))
 _WORDS = {"cell", "kind", "part", "model", "dtype", "size", "status", "message", "how", "watts_how", "throttle", "begun"}
 _WHOLE = {"visit", "calls"}
-_NEEDED = {"cell", "visit", "kind", "status", "flops", "bytes"}
+_NEEDED = {"cell", "visit", "kind", "dtype", "status", "flops", "bytes"}
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,9 @@ def _row(values: Mapping[str, str], file: str, line: int, mistakes: list[Mistake
         parse_size(values.get("size", ""))
     except ValueError:
         mistakes.append(Mistake(file, "size", repr(values.get("size")), "name=number pairs", line=line))
-    if found.get("status") not in STATUSES:
-        mistakes.append(Mistake(file, "status", repr(found.get("status")), ", ".join(STATUSES), line=line))
+    for name, known in {"status": STATUSES, "kind": KINDS, "dtype": tuple(TYPE_BYTES)}.items():
+        if found.get(name) not in known:
+            mistakes.append(Mistake(file, name, repr(found.get(name)), ", ".join(known), line=line))
     return Row(**found) if len(mistakes) == before else None  # type: ignore[arg-type]
 
 

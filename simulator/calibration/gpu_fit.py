@@ -172,7 +172,7 @@ def gemm_shares(rows: Sequence[Row], system: System) -> list[Share]:
     """How near GEMMs come to the datasheet, by tokens."""
     groups: dict[tuple[str, int], list[Row]] = {}
     for row in by_cell(rows):
-        if row.kind == "gemm" and row.time_s:
+        if row.kind == "gemm" and row.time_s and "tokens" in row.sizes:
             groups.setdefault((row.dtype, row.sizes["tokens"]), []).append(row)
     return [
         Share(

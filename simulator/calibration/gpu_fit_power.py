@@ -149,9 +149,13 @@ def strangers(about: Mapping[str, str], system: System) -> list[str]:
     if words and not any(word in f"{system.name} {system.title}".lower() for word in words):
         said.append(f"the file's GPU is {about['gpu']!r}; is that the one of {system.name}?")
     for field in ("power_cap_default_w", "power_cap_w"):
-        cap_w = float(about.get(field) or system.tdp_w)
-        if abs(cap_w / system.tdp_w - 1) > CAP_TOLERANCE:
+        cap_w = about.get(field, "")
+        try:
+            near = not cap_w or abs(float(cap_w) / system.tdp_w - 1) <= CAP_TOLERANCE
+        except ValueError:
+            near = False
+        if not near:
             said.append(
-                f"{field} is {cap_w:g} W where the profile's tdp_w is {system.tdp_w:g} W: the fit takes watts as shares of the latter"
+                f"{field} is {cap_w} W where the profile's tdp_w is {system.tdp_w:g} W: the fit takes watts as shares of the latter"
             )
     return said

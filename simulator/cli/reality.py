@@ -49,7 +49,9 @@ def measure_gpu(
 ) -> None:
     """Measure a GPU: times, rates and watts of the kernels that serving is made of; and fit what was measured."""
     if fit is not None:
-        _fit(fit, system, profile, html)
+        from simulator.cli.gpu_fit import fit_evidence
+
+        fit_evidence(fit, system, profile, html)
         return
     from simulator.calibration.gpu_plan import make_plan
     from simulator.calibration.gpu_shapes import shapes
@@ -78,13 +80,14 @@ def _measure(plan: Plan, out: Path, budget_s: float, index: int, *, dry_run: boo
     from simulator.calibration.gpu_evidence import Evidence, evidence_text, refuse_other_machine
     from simulator.calibration.gpu_small import small_plan
     from simulator.cli.files import write_text
+    from simulator.cli.gpu_fit import read_evidence
     from simulator.cli.screen import say
     from simulator.cli.version import version
 
     device = "cpu" if dry_run else _cuda(index)
     meter = None if dry_run else _meter(index)
     about = gpu_run.provenance(device, meter, {"agentwatt": version(), "dry_run": "yes" if dry_run else "no"})
-    before = _read(out) if out.exists() else Evidence(about, ())
+    before = read_evidence(out) if out.exists() else Evidence(about, ())
     refuse_other_machine(about, before.about, str(out))
     rows = gpu_run.run(
         small_plan(plan) if dry_run else plan,
@@ -96,16 +99,6 @@ def _measure(plan: Plan, out: Path, budget_s: float, index: int, *, dry_run: boo
         tell=say,
     )
     return Evidence(before.about, rows)
-
-
-def _read(path: Path) -> Evidence:
-    from simulator.calibration.gpu_evidence import parse_evidence
-    from simulator.errors import Mistake, UserError
-
-    try:
-        return parse_evidence(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(Mistake(str(path), "", "a file that cannot be read", "an evidence file", str(error))) from error
 
 
 def _tell_end(found: Evidence, out: Path) -> None:
@@ -180,59 +173,3 @@ def _seconds(text: str) -> float:
     if not 60 <= seconds <= 86_400:
         raise UserError(Mistake("measure-gpu", "--budget", repr(text), "1m to 24h, as 10m, 600s or 1h"))
     return seconds
-
-
-def _fit(file: Path, name: str, profile: Path | None, html: Path | None) -> None:
-    """Fit an evidence file: tables on stdout, profile and page where asked for."""
-    from simulator.calibration.gpu_fit import fit_times, gemm_shares
-    from simulator.calibration.gpu_fit_power import beside, fit_gpu_power, strangers
-    from simulator.calibration.gpu_overlay import overlay_text
-    from simulator.calibration.power_rows import power_models, power_rows
-    from simulator.cli.files import write_text
-    from simulator.cli.screen import progress, say, show_sheets
-    from simulator.hardware.load import load_system
-    from simulator.report import gpu_tables as tables
-
-    found, system = _read(file), load_system(name)
-    _refuse_dry_run(found, file)
-    for line in (*strangers(found.about, system), *_lost(found)):
-        say(line)
-    with progress() as tell:
-        tell("fitting")
-        times, shares = fit_times(found.rows, system), gemm_shares(found.rows, system)
-        power = fit_gpu_power(found.rows, system, str(file))
-    sheets = [
-        tables.singles_sheet(found.rows),
-        *([tables.shares_sheet(shares)] if shares else []),
-        *([tables.terms_sheet(times, system.name)] if times else []),
-        tables.law_sheet(power, system),
-        tables.points_sheet(power),
-        tables.evidence_sheet(beside(power_rows(), power_models(), system, power), system.name),
-    ]
-    show_sheets(sheets)
-    if profile is not None:
-        write_text(profile, overlay_text(system, found.about, found.rows, power))
-        say(f"written: {profile}; try it: agentwatt profiles check {profile}")
-    if html is not None:
-        from simulator.cli.version import version
-        from simulator.report.gpu_figures import gemm_drawing, power_drawing
-        from simulator.report.gpu_page import render_gpu
-
-        drawings = [power_drawing(power, system.tdp_w), *([gemm_drawing(shares)] if shares else [])]
-        write_text(html, render_gpu(found.about, sheets, drawings, version()))
-        say(f"written: {html}")
-
-
-def _refuse_dry_run(found: Evidence, file: Path) -> None:
-    from simulator.errors import Mistake, UserError
-
-    if found.about.get("dry_run") != "no":
-        raise UserError(Mistake(str(file), "dry_run", repr(found.about.get("dry_run", "nothing")), "'no'", "a dry run measures nothing"))
-
-
-def _lost(found: Evidence) -> list[str]:
-    """What of a file serves no fit, in words."""
-    failed = sum(row.status != "ok" for row in found.rows)
-    bare = sum(row.status == "ok" and row.watts is None for row in found.rows)
-    said = {f"{failed} visits failed": failed, f"{bare} visits are without watts": bare, f"{found.doubles} rows came twice": found.doubles}
-    return [line for line, count in said.items() if count]

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,28 @@ def test_fit_prints_tables_and_writes_a_profile_and_a_page(command: Command, evi
     assert "held out by" in text
     assert "NVIDIA H200 (synthetic)" in text
     assert "<script" not in text
+
+
+def test_times_are_fitted_without_watts(command: Command, tmp_path: Path) -> None:
+    path, profile = tmp_path / "dark.csv", tmp_path / "measured.yaml"
+    path.write_text(evidence_text(ABOUT, [replace(row, watts=None) for row in synthetic(0.02)]), encoding="utf-8")
+    result = command("measure-gpu", "--fit", str(path), "--profile", str(profile), "--html", str(tmp_path / "page.html"))
+    assert result.exit_code == 0, result.stderr
+    assert "weight reads" in result.stdout
+    assert "power_rise" not in result.stdout
+    assert "no power law" in result.stderr
+    assert command("profiles", "check", str(profile)).exit_code == 0
+
+
+def test_nonsense_is_not_written(command: Command, tmp_path: Path) -> None:
+    """A link of infinite speed leaves the range of the field: the profile is refused, and none is left."""
+    path, profile = tmp_path / "fast.csv", tmp_path / "measured.yaml"
+    fast = [replace(row, time_s=1e-300, watts=None) if row.kind == "host" else replace(row, watts=None) for row in synthetic(0.02)]
+    path.write_text(evidence_text(ABOUT, fast), encoding="utf-8")
+    result = command("measure-gpu", "--fit", str(path), "--profile", str(profile))
+    assert result.exit_code == 2
+    assert "host_link_bytes_per_s" in result.stderr
+    assert not profile.exists()
 
 
 def test_fit_refuses_what_measured_nothing(command: Command, evidence: Path, tmp_path: Path) -> None:

@@ -59,6 +59,8 @@ def test_lacking_columns_are_named() -> None:
         ("watts", "-3", "watts; found -3; allowed: a finite number"),
         ("watts", "nan", "watts; found nan; allowed: a finite number"),
         ("calls", "2.5", "calls; found '2.5'; allowed: a number"),
+        ("kind", "gem", "kind; found 'gem'; allowed: idle, launch"),
+        ("dtype", "fp4", "dtype; found 'fp4'; allowed: bf16, fp8"),
         ("status", "fine", "status; found 'fine'; allowed: ok, unsupported"),
         ("cell", "", "cell; found nothing; allowed: a value"),
         ("visit", "", "visit; found nothing; allowed: a value"),
