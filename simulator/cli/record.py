@@ -39,6 +39,10 @@ def record(
     from simulator.workload.journal import Recorded, journal_header, journal_line
 
     refuse_name(out)
+    if out.exists():
+        raise UserError(
+            Mistake(str(out), "--out", "a file that is there already", "a new file", "a recording is never written over another")
+        )
     upstream = upstream_of(to)
     named = _labels(labels or [])
     journal = out.with_name(f"{out.name}.journal")
@@ -56,6 +60,8 @@ def record(
             journal.unlink()
             raise UserError(Mistake("record", "--port", str(port), "a free port", os.strerror(error.errno or 0))) from error
         say(f"recording calls to {upstream.host}; journal: {journal}")
+        if upstream.scheme == "http" and upstream.host not in ("localhost", "127.0.0.1", "::1"):
+            say(f"{upstream.host} is asked over http: keys and prompts travel unencrypted")
         say(f"export OPENAI_BASE_URL={proxy.base_url}")
         open_calls = _serve(proxy)
     finally:

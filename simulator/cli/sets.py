@@ -116,6 +116,8 @@ def convert(
     refuse_name(out)
     if prompts not in (None, "full", "delta"):
         raise typer.BadParameter(f"--prompts is full or delta, not {prompts!r}")
+    if idle_cap_s != idle_cap_s or characters_per_token != characters_per_token:
+        raise typer.BadParameter("--idle-cap and --characters-per-token are numbers")
     say(f"reading {source}")
     kind = cast(Literal["full", "delta"] | None, prompts)
     found = load_trajectories(source, Reading(skip_bad, idle_cap_s, block_tokens, kind, characters_per_token))

@@ -44,6 +44,7 @@ class Ledger:
         self.places: dict[bytes, tuple[int, int]] = {}  # by digest of a prompt's beginning: the first call that has it, and the last
         self.tips: dict[bytes, list[int]] = {}  # by digest of a whole prompt: the calls that asked it
         self.gone_on: set[int] = set()  # calls that a later one goes on from
+        self.roots: dict[bytes, int] = {}  # by digest: the earliest first call of a session that has it
         self.ids: dict[bytes, int] = {}
 
     def seal(self) -> None:
@@ -70,6 +71,9 @@ class Ledger:
             if base is not None and pieces < base.pieces:
                 estimated.append("kept")
                 kept = kept * asked.ends[pieces - 1] // base.characters
+            other, shared = self._shared(asked, prompt) if base is None else (None, 0)
+            if other is not None and shared < self.known[other].recorded.prompt_tokens:
+                estimated.append("shared")
             session = self.sessions if base is None else base.recorded.session
             self.sessions += base is None
             recorded = Recorded(
@@ -85,6 +89,8 @@ class Ledger:
                 cached_tokens=answer.cached_tokens,
                 estimated=",".join(sorted(estimated)),
                 broken=broken,
+                shares_with=other,
+                shared_tokens=shared,
             )
             self.write(recorded)
             self._enter(recorded, asked, answer)
@@ -106,11 +112,23 @@ class Ledger:
                     return (base, pieces) if pieces >= base.opening else (None, 0)
         return None, 0
 
+    def _shared(self, asked: Asked, prompt: int) -> tuple[int | None, int]:
+        """The earliest first call of a session that shares most of a new one's beginning, and how many tokens that is."""
+        for pieces in range(len(asked.chain), 0, -1):
+            number = self.roots.get(asked.chain[pieces - 1])
+            if number is not None:
+                other = self.known[number]
+                return number, min(prompt, other.recorded.prompt_tokens * asked.ends[pieces - 1] // other.characters)
+        return None, 0
+
     def _enter(self, recorded: Recorded, asked: Asked, answer: Answer) -> None:
         number = len(self.known)
         self.known.append(_Known(recorded, len(asked.chain), asked.characters, asked.opening))
         if recorded.after is not None:
             self.gone_on.add(recorded.after)
+        else:
+            for digest in asked.chain:
+                self.roots.setdefault(digest, number)
         if asked.chain:
             self.tips.setdefault(asked.chain[-1], []).append(number)
         for digest in asked.chain:

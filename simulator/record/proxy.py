@@ -206,7 +206,7 @@ class Relay(BaseHTTPRequestHandler):
                     self._enter(asked, answer, start_s, end_s, broken=False)
                     answer = None
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(content), content) if framed else content)
-            broken = length is not None and passed < int(length) and self.command != "HEAD"
+            broken = length is not None and passed < int(length) and not self._bodiless(response)
         except (httpx.HTTPError, OSError):
             pass  # the endpoint or the client went away: no proper end is passed on
         finally:
@@ -217,9 +217,13 @@ class Relay(BaseHTTPRequestHandler):
             self.wfile.write(b"0\r\n\r\n")
 
     def _content(self, response: httpx.Response) -> Iterator[bytes]:
-        if self.command == "HEAD" or response.status_code in (204, 304):
+        if self._bodiless(response):
             return iter(())
         return (content for content in response.iter_raw() if content)
+
+    def _bodiless(self, response: httpx.Response) -> bool:
+        """Whether a response has no body, whatever its headers say."""
+        return self.command == "HEAD" or response.status_code in (204, 304)
 
     def _answer(self, response: httpx.Response) -> Answer | None:
         """What reads a response beside the stream; nothing reads one that reports an error."""
@@ -234,7 +238,7 @@ class Relay(BaseHTTPRequestHandler):
         for name, value in response.headers.raw:
             if name.lower() not in HOP_BY_HOP:
                 self.send_header(name.decode("latin-1"), value.decode("latin-1"))
-        bodiless = self.command == "HEAD" or response.status_code in (204, 304)
+        bodiless = self._bodiless(response)
         framed = length is None and not bodiless and self.request_version >= "HTTP/1.1"
         if framed:
             self.send_header("Transfer-Encoding", "chunked")

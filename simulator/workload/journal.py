@@ -8,11 +8,12 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from simulator.errors import Mistake, UserError
+from simulator.workload.journal_prefixes import prefixes_of
 from simulator.workload.journal_threads import trajectories_of
 from simulator.workload.records import IDLE_CAP_S, Reading
 from simulator.workload.trajectory import TrajectorySet
@@ -41,9 +42,13 @@ class Recorded:
     cached_tokens : int or None
         Prompt tokens that the server took from its cache, where it says so.
     estimated : str
-        Which counts are estimates: any of ``prompt``, ``kept``, ``output``, joined by commas.
+        Which counts are estimates: any of ``prompt``, ``kept``, ``output``, ``shared``, joined by commas.
     broken : bool
         Whether the answer ended before its end: the client went away, or the server did.
+    shares_with : int or None
+        In a session's first call: the earliest session's first call with which its prompt shares most.
+    shared_tokens : int
+        How much it shares with that.
     """
 
     call: int
@@ -58,6 +63,8 @@ class Recorded:
     cached_tokens: int | None = None
     estimated: str = ""
     broken: bool = False
+    shares_with: int | None = None
+    shared_tokens: int = 0
 
 
 METHOD = "token counts of the endpoint's usage; kept tokens from digests of prompts; waits from the end of an answer to the next request"
@@ -75,7 +82,8 @@ def journal_line(call: Recorded) -> bytes:
     return _line(row)
 
 
-DEFAULTS = {"after": None, "after_tool": False, "cached_tokens": None, "estimated": "", "broken": False}
+DEFAULTS = {name: field.default for name, field in Recorded.__dataclass_fields__.items() if field.default is not MISSING}
+DEFAULTS |= {"after": None}
 
 
 def _line(row: dict[str, Any]) -> bytes:
@@ -118,7 +126,8 @@ def journal_set(
     if not calls:
         raise UserError(Mistake(file, "call", "none", "at least one finished call"))
     counts: Counter[str] = Counter()
-    trajectories = trajectories_of(calls, idle_cap_s, header.get("labels", {}), counts)
+    prefixes, begins = prefixes_of(calls)
+    trajectories = trajectories_of(calls, idle_cap_s, header.get("labels", {}), counts, begins)
     estimates = Counter(what for call in calls for what in call.estimated.split(",") if what)
     told = [call for call in calls if call.cached_tokens is not None]
     said = sum(call.cached_tokens or 0 for call in told)
@@ -137,7 +146,8 @@ def journal_set(
         if told
         else "",
     }
-    return TrajectorySet(header.get("name", "recorded"), "recorded", 0, trajectories, {k: v for k, v in provenance.items() if v})
+    provenance = {key: text for key, text in provenance.items() if text}
+    return TrajectorySet(header.get("name", "recorded"), "recorded", 0, trajectories, provenance, prefixes)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[Recorded], int]:
@@ -214,4 +224,10 @@ def _mistakes(row: dict[str, Any], before: Sequence[Recorded] | None, file: str,
         check(before[after].session == row["session"], "session", f"{before[after].session}, that of call {after}")
     most = before[after].prompt_tokens if not mistakes and after is not None else 0
     check(row["kept_tokens"] <= min(most, row["prompt_tokens"]), "kept_tokens", f"at most {most}, and the prompt")
+    other = row.get("shares_with")
+    good = other is None or (type(other) is int and 0 <= other < len(before) and after is None and before[other].after is None)
+    check(good, "shares_with", "in a session's first call, the number of an earlier one")
+    most = before[other].prompt_tokens if good and other is not None else 0
+    shared = row.get("shared_tokens", 0)
+    check(type(shared) is int and 0 <= shared <= min(most, row["prompt_tokens"]), "shared_tokens", f"at most {most}, and the prompt")
     return mistakes

@@ -24,9 +24,13 @@ Chain = list["Recorded"]
 
 
 def trajectories_of(
-    calls: Sequence[Recorded], idle_cap_s: float, labels: Mapping[str, str], counts: Counter[str]
+    calls: Sequence[Recorded],
+    idle_cap_s: float,
+    labels: Mapping[str, str],
+    counts: Counter[str],
+    begins: Mapping[int, int],
 ) -> tuple[Trajectory, ...]:
-    """A trajectory for each session, and for each chain that none spawned; `counts` grows."""
+    """A trajectory for each session, and for each chain that none spawned; `counts` grows, `begins` are prefixes by number of a call."""
     sessions: dict[int, list[Recorded]] = {}
     for call in calls:
         sessions.setdefault(call.session, []).append(call)
@@ -36,10 +40,10 @@ def trajectories_of(
         main, fans, apart = _threads(own)
         counts["apart"] += len(apart)
         for place, chain in enumerate(apart, start=1):
-            found.append(_Builder(chain, {}, idle_cap_s, counts).trajectory(f"session-{number:05d}.{place}", labels))
+            found.append(_Builder(chain, {}, idle_cap_s, counts, begins).trajectory(f"session-{number:05d}.{place}", labels))
         if main:
             counts["sub-agents"] += sum(map(len, fans.values()))
-            found.append(_Builder(main, fans, idle_cap_s, counts).trajectory(f"session-{number:05d}", labels))
+            found.append(_Builder(main, fans, idle_cap_s, counts, begins).trajectory(f"session-{number:05d}", labels))
     return tuple(found)
 
 
@@ -84,8 +88,10 @@ def _chains(group: list[Recorded]) -> list[Chain]:
 class _Builder:
     """Lays a main thread and its sub-agents out as a trajectory."""
 
-    def __init__(self, main: Chain, fans: Mapping[int, list[Chain]], idle_cap_s: float, counts: Counter[str]) -> None:
-        self.main, self.fans, self.idle_cap_s, self.counts = main, fans, idle_cap_s, counts
+    def __init__(
+        self, main: Chain, fans: Mapping[int, list[Chain]], idle_cap_s: float, counts: Counter[str], begins: Mapping[int, int]
+    ) -> None:
+        self.main, self.fans, self.idle_cap_s, self.counts, self.begins = main, fans, idle_cap_s, counts, begins
         self.order = [*main, *(call for place in sorted(fans) for chain in fans[place] for call in chain)]
         self.place = {call.call: index for index, call in enumerate(self.order)}
         self.recorded = {call.call: call for call in self.order}
@@ -128,4 +134,4 @@ class _Builder:
             kept, extends = 0, None
         else:
             extends = None if self.place[after] == frame.base(index) else self.place[after]
-        return Call(kept, own.prompt_tokens - kept, own.output_tokens, wait_s, extends)
+        return Call(kept, own.prompt_tokens - kept, own.output_tokens, wait_s, extends, self.begins.get(own.call))

@@ -95,6 +95,7 @@ def test_killed_in_mid_stream_it_loses_the_open_call_only(tmp_path: Path, comman
         (run,) = load_trajectories(journal).trajectories
         assert [(call.kept_tokens, call.new_tokens) for call in run.calls] == [(0, 200), (200, 100)]
         no_secret_in(tmp_path, said)
+        assert (run.calls[0].prefix, run.calls[1].prefix) == (None, None), "one session shares with no other"
         result = command("record", "--to", "http://127.0.0.1:1/v1", "--out", str(out))
         assert result.exit_code == 2
         assert "there already" in result.stderr
@@ -118,7 +119,10 @@ def test_ctrl_c_writes_the_native_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [out.name], "no journal is left"
     found = load_trajectories(out)
     assert [(len(run.calls), run.labels["language"]) for run in found.trajectories] == [(2, "python"), (2, "python")]
-    assert found.provenance["quality"] == "measured"
+    assert found.provenance["quality"] == "estimated", "what the sessions share is a share of characters"
+    assert found.provenance["estimated"].startswith("shared tokens of 1 calls")
+    assert [run.calls[0].prefix for run in found.trajectories] == [0, 0]
+    assert 0 < found.prefixes[0].tokens < 200
     assert "call 3 of session 1: 300 prompt tokens (200 kept), 7 answered" in "".join(said)
     no_secret_in(tmp_path, [*said, shown])
 
@@ -134,17 +138,19 @@ def test_without_a_call_nothing_is_written(tmp_path: Path) -> None:
 
 
 def test_mistakes(command: Command, tmp_path: Path) -> None:
-    out = str(tmp_path / "x.jsonl")
+    out, there = str(tmp_path / "x.jsonl"), tmp_path / "there.jsonl"
+    there.touch()
     for words, told in (
         (("--to", "https://user:pass@example.com/v1", "--out", out), "address"),
         (("--to", "https://example.com/v1", "--out", str(tmp_path / "x.csv")), ".jsonl"),
         (("--to", "https://example.com/v1", "--out", out, "--label", "x"), "NAME=VALUE"),
+        (("--to", "https://example.com/v1", "--out", str(there)), "there already"),
     ):
         result = command("record", *words)
         assert result.exit_code == 2
         assert told in result.stderr
         assert "pass" not in result.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [there]
 
 
 def test_a_port_that_is_taken_is_told_and_leaves_no_journal(command: Command, tmp_path: Path) -> None:

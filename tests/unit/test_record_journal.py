@@ -1,5 +1,6 @@
 """The journal: what is written is read, calls in flight together become sub-agents, and a damaged file is told by its line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.errors import UserError
-from simulator.workload import load_trajectories
+from simulator.workload import compile_calls, load_trajectories
 from simulator.workload.journal import Recorded, journal_header, journal_line, journal_set, read_journal
+from simulator.workload.trajectory import prefix_depths
 
 HEADER = journal_header("mine", {"language": "go"}, "0.1")
 
@@ -115,6 +117,8 @@ def test_a_last_line_that_was_cut_is_left_out_at_any_byte(tmp_path: Path) -> Non
         (journal_line(call(7, None, 2, 3)), "call"), (journal_line(call(1, 5, 2, 3)), "after"),
         (journal_line(call(1, 0, 2, 3, session=4)), "session"), (journal_line(call(1, 0, 2, 3, kept=101)), "kept_tokens"),
         (journal_line(call(1, None, 2, 3, kept=1)), "kept_tokens"),
+        (journal_line(replace(call(1, 0, 2, 3), shares_with=0)), "shares_with"),
+        (journal_line(replace(call(1, None, 2, 3), shares_with=0, shared_tokens=101)), "shared_tokens"),
     ],
 )  # fmt: skip
 def test_damaged_lines_are_told_with_their_number(tmp_path: Path, line: bytes, told: str) -> None:
@@ -132,3 +136,18 @@ def test_headers_that_are_none(tmp_path: Path) -> None:
             read_journal(path)
     with pytest.raises(UserError, match="at least one finished call"):
         read_journal(written(path))
+
+
+def test_what_sessions_begin_with_in_common_becomes_prefixes() -> None:
+    """Calls 1 and 2 share 40 and 60 tokens with call 0; call 3 shares 30 with call 1, so with call 0; call 4 more with call 1."""
+
+    def first(number: int, other: int | None, tokens: int) -> Recorded:
+        return Recorded(number, number, None, 100, 0, 10, number, number + 0.5, shares_with=other, shared_tokens=tokens)
+
+    calls = [first(0, None, 0), first(1, 0, 40), first(2, 0, 60), first(3, 1, 30), first(4, 1, 70)]
+    found = journal_set({}, calls, "j")
+    depths = prefix_depths(found.prefixes)
+    assert [depths[run.calls[0].prefix or 0] for run in found.trajectories] == [60, 70, 60, 30, 70]
+    assert sorted(depths) == [30, 40, 60, 70]
+    compiled = compile_calls(found, block_tokens=1, marker="after_system")
+    assert compiled.reusable_tokens == 40 + 60 + 30 + 70
