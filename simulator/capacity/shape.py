@@ -241,10 +241,9 @@ def _speed(prepared: Prepared) -> float:
 def _cautions(base: Base, space: Space) -> tuple[str, ...]:
     """What the laws do not know of shapes beyond the base's."""
     own = " and ".join(map(str, sorted({pool.gpus_per_worker for pool in base.deployment.pools})))
-    said = [
-        f"communication has no term of its own in the step-time law: the wider a worker is beyond the base's {own} GPUs, the more "
-        "the law flatters it"
-    ]
+    said = []
+    if not all(pool.law.wider_token_s for pool in base.deployment.pools):
+        said.append(f"no wider_token_s says what wide expert parallelism costs: beyond the base's {own} GPUs a worker is flattered")
     if set(space.attentions) - {pool.attention for pool in base.deployment.pools}:
         said.append(
             "coefficients of another attention layout than the base's are its own, shared by the GPUs of a rank: the all-reduce of tensor "

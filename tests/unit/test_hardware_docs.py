@@ -1,15 +1,19 @@
-"""The worked example of docs/laws.md prints what the page says."""
+"""The worked examples of the pages print what the pages say."""
 
 import contextlib
 import io
 import re
 from pathlib import Path
 
-LAWS = Path(__file__).resolve().parents[2] / "docs" / "laws.md"
+import pytest
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
-def test_the_worked_example_prints_what_the_page_shows():
-    code, shown = re.search(r"```python\n(.*?)```\nprints\n```\n(.*?)```", LAWS.read_text(encoding="utf-8"), re.DOTALL).groups()
+@pytest.mark.parametrize("page", ["laws.md", "from-datasheet-to-agents.md"])
+def test_the_worked_example_prints_what_the_page_shows(page):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    code, shown = re.search(r"```python\n(.*?)```\nprints\n```\n(.*?)```", text, re.DOTALL).groups()
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(code, {})
