@@ -27,6 +27,7 @@ from simulator.engine.world import (
     TOTAL_COLUMNS,
     Pool,
 )
+from simulator.hardware.power import FULL_CLOCK
 from simulator.workload.arrays import Calls, Threads
 from tests.oracle.worlds import worlds
 
@@ -105,7 +106,7 @@ def test_time_scales(world: World, k: int) -> None:
     """Machines, links and tools ``k`` times slower give every time ``k`` times later. Catches a time unit lost on the way.
 
     Fractions of a picosecond are rounded, so the coefficients are made whole; and what takes no time takes one picosecond at any scale, so
-    loads and transfers are given some.
+    loads and transfers are given some. There is no power cap: the watts of a slower machine are others.
     """
     whole = with_pools(world, (exact(pool) for pool in world.fleet.pools), link_latency_ps=max(1000, world.fleet.link_latency_ps))
     fleet, threads, stop = whole.fleet, whole.threads, whole.stop
@@ -128,6 +129,7 @@ def test_time_scales(world: World, k: int) -> None:
 def exact(pool: Pool) -> Pool:
     return pool._replace(
         law=pool.law._replace(ctx_fp=121 << 10, pair_fp=1205 << 11),
+        power=pool.power._replace(slow_fp=FULL_CLOCK),
         port_token_fp=pool.port_token_fp >> 10 << 10,
         host_token_fp=pool.host_token_fp >> 10 << 10,
         host_fixed_ps=max(1000, pool.host_fixed_ps),
