@@ -19,6 +19,10 @@ class Attention(Protocol):
         """Whether an indexer picks the entries that a token attends to."""
 
     @property
+    def index_layers(self) -> int:
+        """Layers with an indexer."""
+
+    @property
     def entry_values(self) -> int:
         """Values of one KV entry in one layer."""
 

@@ -41,6 +41,11 @@ class CompressedAttention:
         return True
 
     @property
+    def index_layers(self) -> int:
+        """The CSA layers."""
+        return self.csa_layers
+
+    @property
     def entry_values(self) -> int:
         """One head, whose keys are its values."""
         return self.head_dim

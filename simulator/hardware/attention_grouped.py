@@ -24,6 +24,11 @@ class GroupedAttention:
         return False
 
     @property
+    def index_layers(self) -> int:
+        """None."""
+        return 0
+
+    @property
     def settled_tokens(self) -> int:
         """The window, where there is one."""
         return max(1, self.window_tokens)

@@ -33,6 +33,11 @@ class LatentAttention:
         return self.index_topk > 0
 
     @property
+    def index_layers(self) -> int:
+        """All layers, where there is an indexer."""
+        return self.layers if self.indexed else 0
+
+    @property
     def settled_tokens(self) -> int:
         """As many tokens as the indexer picks, where there is one."""
         return max(1, self.index_topk)

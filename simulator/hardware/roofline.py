@@ -55,7 +55,7 @@ def law_matrix(system: System, model: ModelCard, layout: Layout) -> NDArray[np.f
     put("floor_s", "layer_s", model.layers)
     put("floor_s", "moe_layer_s", model.moe_layers)
     put("floor_s", "latent_layer_s", model.layers * (model.attention.kv_heads == 1))
-    put("floor_s", "index_layer_s", model.layers * model.attention.indexed)
+    put("floor_s", "index_layer_s", model.attention.index_layers)
     put("floor_s", "collective_s", collectives(model, layout))
     put("host_s", "host_s", 1.0)
     put("request_s", "request_s", 1.0)

@@ -38,6 +38,12 @@ def test_launch_floors_count_layers_by_kind():
     assert law_coefficients(system, model, Layout("tp", 8, "fp8"), floors).floor_s == 61 + 58 * 100 + 61 * 1e4
 
 
+@pytest.mark.parametrize(("name", "layers"), [("deepseek_v4_pro", 30), ("glm_5", 78), ("deepseek_r1", 0), ("gpt_oss_120b", 0)])
+def test_launch_floors_of_indexers_count_their_layers(name, layers):
+    matrix = law_matrix(load_system("hgx_b200"), load_model(name), Layout("tp", 8, "fp8"))
+    assert matrix[TERMS.index("floor_s"), NAMES.index("index_layer_s")] == layers
+
+
 def test_collectives_and_link_bytes():
     r1, llama = load_model("deepseek_r1"), load_model("llama_3_1_70b")
     assert collectives(r1, Layout("dp", 8, "fp8")) == 2 * 58
