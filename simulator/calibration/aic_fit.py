@@ -63,6 +63,7 @@ def fit_law(worker: Worker, cells: Sequence[Cell]) -> Fit:
         decode_token_s=found[3],
         prefill_token_s=found[4],
         prefill_pair_s=found[5],
+        fitted_ep=worker.gpus,
     )
     names = ("floor_s", "hbm_efficiency", "kv_efficiency", "decode_token_s", "prefill_token_s", "prefill_pair_s")
     bound = tuple(name for name, value, least in zip(names, found, LEAST, strict=True) if value <= least * (1 + 1e-9))

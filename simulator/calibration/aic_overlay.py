@@ -72,6 +72,8 @@ def _fields(worker: Worker, modes: Mapping[str, str]) -> dict[str, Said]:
         "compute_type": (compute_type(modes, worker.model.dense), tables, "estimated"),
         "kv_type": (worker.kv_type, tables, "estimated"),
     }
+    if not worker.model.dense:
+        fields["fitted_ep"] = (worker.gpus, "width that was sampled", "datasheet")
     if worker.model.attention.indexed:
         fields["index_type"] = (worker.index_type, "FP8 where the model's indexer keys may be so", "assumed")
     return fields

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from simulator.calibration.aic_rows import cell_fits, shipped_cells
 from simulator.calibration.fit_grid import ALL, GRIDS, HELD, grid_fits
 from simulator.calibration.refit import Refit
 from simulator.catalog import names
@@ -10,7 +11,7 @@ from simulator.hardware.load import load_deployment
 
 def all_fits() -> list[Refit]:
     """One for each profile that holds fitted coefficients."""
-    return [*grid_fits()]
+    return [*grid_fits(), *cell_fits()]
 
 
 def not_reproduced() -> list[tuple[str, str, str]]:
@@ -20,7 +21,7 @@ def not_reproduced() -> list[tuple[str, str, str]]:
 
 def _strays() -> Iterator[tuple[str, str, str]]:
     known = {(key, float(load_deployment(grid.deployment).fields[key].value)) for grid in GRIDS for key in (*grid.fitted, *HELD)}
-    for name in names("deployments"):
+    for name in sorted(set(names("deployments")) - set(shipped_cells())):
         fields = load_deployment(name).fields
         for key in (*ALL, *HELD, "host_s"):
             field = fields.get(key)

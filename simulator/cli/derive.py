@@ -16,15 +16,19 @@ def derive_profile(
     ep: Annotated[int, typer.Option("--ep", min=0, help="Groups of GPUs with different experts; 0: all under --dp, 1 under --tp.")] = 0,
     weights: Annotated[str, typer.Option("--weights", help="How weights are stored: stored, bf16, fp8 or fp4.", show_default=False)] = "",
     estimates: Annotated[bool, typer.Option("--estimates", help="Let aiconfigurator estimate operators it has not measured.")] = False,
+    cells: Annotated[Path | None, typer.Option("--cells", metavar="FILE", help="Where to write the sampled cells: .csv.")] = None,
     extends: Annotated[str, typer.Option("--extends", help="A deployment that gives all but layout and law.", show_default=False)] = "",
 ) -> None:
     """Fit the step-time law to aiconfigurator's measured operator tables and write a deployment (needs the extra 'aic')."""
     from simulator.calibration.aic_derive import Ask, derive
+    from simulator.calibration.aic_rows import cells_text
     from simulator.cli.files import write_text
     from simulator.cli.screen import say, show_sheets
     from simulator.report.aic_tables import derived_sheet
 
     found = derive(Ask(system, model, engine, tp, dp, ep, weights, estimates, extends))
     write_text(out, found.text)
+    if cells is not None:
+        write_text(cells, cells_text(found.name, found.cells))
     show_sheets([derived_sheet(found)])
     say(f"written: {out}")

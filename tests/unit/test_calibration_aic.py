@@ -11,6 +11,7 @@ from simulator.calibration.aic_derive import Ask, aic_layout, derive, stored, to
 from simulator.calibration.aic_fit import Fit, errors_of, fit_law, predicted_s
 from simulator.calibration.aic_names import CHECKPOINTS, models, systems
 from simulator.calibration.aic_overlay import compute_type, overlay
+from simulator.calibration.aic_rows import cell_fits, cells_text, shipped_cells
 from simulator.errors import UserError
 from simulator.hardware.deployment import LawCoefficients
 from simulator.hardware.load import load_deployment, load_model, load_system
@@ -78,7 +79,7 @@ def fitted(worker, law=KNOWN, **options):
 @pytest.mark.parametrize("attention", ["tp", "dp"])
 def test_the_fit_recovers_a_known_law(attention):
     fit, cells = fitted(r1(attention))
-    for name, value in vars(KNOWN).items():
+    for name, value in vars(replace(KNOWN, fitted_ep=8)).items():
         assert getattr(fit.law, name) == pytest.approx(value, rel=1e-3), name
     assert {(phase, split) for phase, split in fit.errors} == {(p, s) for p in ("decode", "prefill") for s in ("fit", "check")}
     assert max(found.worst for found in fit.errors.values()) < 1e-3
@@ -180,7 +181,7 @@ def test_an_overlay_keeps_what_it_extends(tmp_path):
         overlay("mine", "Mine", worker, fit, MODES, "tables", engine="sglang", extends="hgx_h200_v4pro_20tps_sglang", estimated=True)
     )
     deployment, base = load_deployment(path), load_deployment("hgx_h200_v4pro_20tps_sglang")
-    assert deployment.pools[0].law == replace(KNOWN, host_s=base.pools[0].law.host_s)
+    assert deployment.pools[0].law == replace(KNOWN, host_s=base.pools[0].law.host_s, fitted_ep=8)
     assert deployment.fields["floor_s"].quality == "estimated"
     assert (deployment.drafts, deployment.pools[0].token_budget) == (base.drafts, base.pools[0].token_budget)
 
@@ -212,6 +213,28 @@ def test_layouts_and_types():
     assert compute_type(MODES | {"moe": "w4a16_mxfp4"}, dense=False) == "bf16"
     assert compute_type(MODES | {"moe": "nvfp4"}, dense=False) == "fp4"
     assert compute_type(MODES | {"gemm": "bfloat16"}, dense=True) == "bf16"
+
+
+def test_the_shipped_deployments_are_what_their_cells_give():
+    """Fits the coefficients again from the cells that ship, and holds their errors to what the sources say."""
+    fits = {fit.name.removeprefix("deployments/"): fit for fit in cell_fits()}
+    assert set(fits) == set(shipped_cells()) != set()
+    for name, fit in fits.items():
+        assert not fit.differs, name
+        source = load_deployment(name).fields["floor_s"].source
+        for miss in fit.misses:
+            words = "fitted" if miss.split == "fit" else "held out"
+            said = f"{len(miss.errors)} {miss.rows} cells {words}, median {100 * miss.median:.1f} %, at most {100 * abs(miss.worst):.0f} %"
+            assert said in source
+
+
+def test_cells_are_written_and_read_alike():
+    worker = r1()
+    cells, _ = sample(worker, KnownTables(worker, KNOWN))
+    lines = cells_text("mine", cells).splitlines()
+    assert lines[0] == "deployment,phase,batch,chunk,context,ms,split"
+    assert len(lines) == len(cells) + 1
+    assert {line.rsplit(",", 1)[1] for line in lines[1:]} == {"fit", "check"}
 
 
 needs_extra = pytest.mark.skipif(find_spec("aiconfigurator") is None, reason="the extra 'aic' (aiconfigurator) is not installed")
