@@ -154,6 +154,20 @@ class Records:
             if found:
                 yield source
 
+    def texts(self, suffixes: tuple[str, ...], keys: tuple[bytes, ...]) -> Iterator[tuple[Source, bytes]]:
+        """Documents that have some keys, unparsed; others of a folder or archive are passed over and counted."""
+        for source in sources(self.path, suffixes, self.reading.limits):
+            text = b""
+            with self.record():
+                text = source.text()
+                found = all(key in text for key in keys) or source.place == str(self.path)
+                self.counts["files" if found else "passed over"] += 1
+                if not found:
+                    parse_json(text, source.place, 0)  # damaged files are no other kind
+                    text = b""
+            if text:
+                yield source, text
+
     def rows(self, source: Source) -> Iterator[Row]:
         """JSON objects, one a line."""
         for line, text in source.lines():

@@ -67,8 +67,12 @@ class Source:
 
     def document(self) -> Any:
         """The file as one JSON value."""
-        if self._whole is not None:
-            return self._whole
+        if self._whole is None:
+            self._whole = parse_json(self.text(), self.place, 0)
+        return self._whole
+
+    def text(self) -> bytes:
+        """The whole file, of a document's size at most; what was read is not there for other methods."""
         most = self.limits.document_bytes
         ahead = b"".join(self._ahead)
         try:
@@ -79,8 +83,7 @@ class Source:
             hint = "one JSON document is read whole; JSON lines may be longer"
             raise UserError(Mistake(self.place, "", "more in one document", f"at most {most:,} bytes", hint))
         self._ahead = []
-        self._whole = parse_json(text, self.place, 0)
-        return self._whole
+        return text
 
     def first_rows(self) -> list[Any]:
         """What the file begins with, to tell its format by: its first JSON lines, its whole JSON document, or the cells of a CSV header.

@@ -17,6 +17,7 @@ from simulator.workload.records import Reading, Records
 from simulator.workload.session import PERSON_CUT, SPAWN_CUT, TOOL_CUT, laid_out, session_trajectory
 from simulator.workload.trajectory import Trajectory, TrajectorySet
 from simulator.workload.weka_rows import read_session
+from simulator.workload.weka_text import parse_session
 
 
 def read_weka(path: Path, reading: Reading = Reading()) -> TrajectorySet:
@@ -34,9 +35,9 @@ def read_weka(path: Path, reading: Reading = Reading()) -> TrajectorySet:
     counts, idle_cap_s = records.counts, reading.idle_cap_s
     trajectories: dict[str, Trajectory] = {}
     digests: set[bytes] = set()
-    for source in records.sources((".json",), is_weka):
+    for source, text in records.texts((".json",), (b'"block_size"', b'"requests"')):
         with records.record():
-            session = _session(source.place, source.document())
+            session = _session(source.place, parse_session(text, source.place))
             digest = _digest(session["requests"])
             if digest in digests:
                 counts["duplicates"] += 1

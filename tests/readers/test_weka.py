@@ -17,6 +17,7 @@ from simulator.workload import Call, SubAgent, Trajectory, compile_calls, load_t
 from simulator.workload.hash_tree import HashTree
 from simulator.workload.records import Reading
 from simulator.workload.weka import read_weka
+from simulator.workload.weka_text import parse_session
 from tests.readers.unlimited import engine_reuse
 
 SESSIONS = Path(__file__).parents[3] / "shared/data/trajectories/weka/traces-710.tar.xz"
@@ -219,6 +220,19 @@ def asked(rows: list[Any]) -> list[dict[str, Any]]:
     for one in rows:
         found += asked(one["requests"]) if one["type"] == "subagent" else [one] * (one["out"] > 0 and not one.get("error"))
     return found
+
+
+@given(st.lists(st.lists(st.integers(0, 30), max_size=5), max_size=8), st.sampled_from([None, 1]))
+def test_a_session_is_parsed_as_json_is(prompts: list[list[int]], indent: int | None) -> None:
+    rows: list[Any] = [{"hash_ids": ids, "text": '"hash_ids": [1, 2]', "requests": [{"hash_ids": ids[:2]}]} for ids in prompts]
+    text = json.dumps({"requests": rows, "hash_ids": 7, "other": {"hash_ids": [1.5]}}, indent=indent)
+    assert parse_session(text.encode(), "here") == json.loads(text)
+
+
+@pytest.mark.parametrize("ids", ["[1, 2,]", "[1 2]", "[,1]", "[1, 2, 3", "[01]"])
+def test_ids_that_are_no_json_are_refused(ids: str) -> None:
+    with pytest.raises(UserError, match="here; not JSON"):
+        parse_session(f'{{"requests": [{{"hash_ids": [1, 2]}}, {{"hash_ids": {ids}}}]}}'.encode(), "here")
 
 
 @pytest.mark.skipif(not SESSIONS.exists(), reason="the Weka sessions are not beside this checkout (../shared/data/trajectories/weka)")
