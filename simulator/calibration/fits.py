@@ -1,17 +1,60 @@
 """All fits of the repository, done again. Inputs are the evidence that ships."""
 
+import math
 from collections.abc import Iterator
+from dataclasses import astuple
 
 from simulator.calibration.aic_rows import cell_fits, shipped_cells
+from simulator.calibration.evidence import shipped_rows
 from simulator.calibration.fit_grid import ALL, GRIDS, HELD, grid_fits
-from simulator.calibration.refit import Refit
+from simulator.calibration.fit_law import fit_table, samples_of
+from simulator.calibration.fit_power import FREE, fit_power
+from simulator.calibration.power_rows import power_models, power_rows
+from simulator.calibration.refit import Coefficient, Refit
 from simulator.catalog import names
-from simulator.hardware.load import load_deployment
+from simulator.hardware.efficiency import NAMES, Efficiency, Fitted, efficiencies
+from simulator.hardware.load import load_deployment, load_system
+
+SILICON = "silicon_fit"
+"""Word in the source of the rows that the efficiencies are fitted to."""
+
+EFFICIENCY_HEADING = """Efficiencies of serving stacks, fitted by `agentwatt fit` to hardware_profiles/evidence/silicon.csv (docs/laws.md).
+Times in s; weights, kv, decode_gemm, prefill_* and link are times over the datasheet's; errors are medians, absolute and relative."""
 
 
 def all_fits() -> list[Refit]:
-    """One for each profile that holds fitted coefficients."""
-    return [*grid_fits(), *cell_fits()]
+    """One for each profile or table that holds fitted coefficients."""
+    return [*grid_fits(), *cell_fits(), *law_fits(), *power_fits()]
+
+
+def refitted_efficiencies() -> list[Fitted]:
+    """The table of efficiencies from the rows that it rests on."""
+    return fit_table(samples_of(row for row in shipped_rows() if SILICON in row.source))
+
+
+def law_fits() -> list[Refit]:
+    """Every row of the table of efficiencies beside its fit; a row that one of the two lacks has all its coefficients against NaN."""
+    again = {row.key: row.efficiency for row in refitted_efficiencies()}
+    shipped = {key: row.efficiency for key, row in efficiencies().items()}
+    none = Efficiency(*[math.nan] * len(NAMES))
+    found = []
+    for key in dict.fromkeys((*shipped, *again)):
+        pairs = zip(NAMES, astuple(shipped.get(key, none)), astuple(again.get(key, none)), strict=True)
+        found.append(Refit(f"laws/efficiencies: {' '.join(key)}", tuple(Coefficient(*pair) for pair in pairs), ()))
+    return found
+
+
+def power_fits() -> list[Refit]:
+    """The power law of each system that is fitted."""
+    systems = {name: load_system(name) for name in FREE}
+    return [
+        Refit(
+            f"systems/{name}",
+            tuple(Coefficient(key, float(getattr(systems[name], key)), fit.coefficients[key]) for key in FREE[name][1]),
+            (),
+        )
+        for name, fit in fit_power(power_rows(), systems, power_models()).items()
+    ]
 
 
 def not_reproduced() -> list[tuple[str, str, str]]:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+SMALLEST = 1e-13
+"""Below this a coefficient is none."""
+
 ROUNDING = 0.005
 """Relative difference that comes from writing a coefficient with three or four digits."""
 
@@ -20,7 +23,7 @@ class Coefficient:
     @property
     def differs(self) -> bool:
         """Whether the two differ by more than rounding."""
-        return abs(self.again - self.stated) > ROUNDING * max(abs(self.again), abs(self.stated))
+        return not abs(self.again - self.stated) <= max(ROUNDING * max(abs(self.again), abs(self.stated)), SMALLEST)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,13 +10,26 @@ import typer
 Check = Annotated[bool, typer.Option("--check", help="Leave with status 3 when a coefficient is not what its evidence gives.")]
 
 
-def fit(check: Check = False) -> None:
+Write = Annotated[
+    Path | None,
+    typer.Option("--write", metavar="FILE", help="Write the table of efficiencies, fitted again, and nothing else.", show_default=False),
+]
+
+
+def fit(check: Check = False, write: Write = None) -> None:
     """Fit every coefficient again from hardware_profiles/evidence, and show it beside the value in use."""
     from simulator.calibration.fits import all_fits, not_reproduced
     from simulator.cli.exit_codes import ExitCode
     from simulator.cli.screen import progress, show_sheets
     from simulator.report.refit import refit_sheets
 
+    if write is not None:
+        from simulator.calibration.fits import EFFICIENCY_HEADING, refitted_efficiencies
+        from simulator.cli.files import write_text
+        from simulator.hardware.efficiency import table_text
+
+        write_text(write, table_text(refitted_efficiencies(), EFFICIENCY_HEADING))
+        return
     with progress():
         fits = all_fits()
     show_sheets(refit_sheets(fits, not_reproduced()))
