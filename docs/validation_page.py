@@ -2,7 +2,7 @@
 
 usage: validation_page.py PAIRS.json [SHARED] > docs/validation.md
 
-SHARED is the folder of measurements and sessions beside the checkout (../shared when left out); without it the replays are left out.
+SHARED is the folder of the recorded runs and sessions; without it the replays are left out.
 """
 
 import csv
@@ -86,11 +86,10 @@ def agentic(shared: Path) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Prints the page."""
     pairs = read_pairs(Path(arguments[0]))
-    shared = Path(arguments[1] if len(arguments) > 1 else "../shared")
+    shared = Path(arguments[1]) if len(arguments) > 1 else None
     silicon = [p for p in pairs if not p.id.startswith(("sglang_dsv4", "gb200_v4pro", "b200_v4pro", "h200_gptoss"))]
     others = [p for p in pairs if p not in set(silicon)]
     found, rest = Validation(0, tuple(silicon), {}), Validation(0, tuple(others), {})
-    there = shared.is_dir()
     parts = {
         "ALL": markdown(errors_sheet(found, "", ())),
         "ENGINE": markdown(errors_sheet(found, "", ("engine",))),
@@ -99,8 +98,8 @@ def main(arguments: Sequence[str]) -> int:
         "AIC": markdown(beside_aiconfigurator(silicon)),
         "OTHERS": markdown(errors_sheet(rest, "", ("model",))),
         "WORST": markdown(worst_sheet(silicon, 5)),
-        "REPLAYS": "\n".join(replays(shared)) if there else "The recorded runs are not at hand.\n",
-        "AGENTIC": agentic(shared) if there else "The sessions are not at hand.\n",
+        "REPLAYS": "\n".join(replays(shared)) if shared else "The recorded runs are not at hand.\n",
+        "AGENTIC": agentic(shared) if shared else "The sessions are not at hand.\n",
     }
     text = TEXT.read_text(encoding="utf-8")
     for key, value in parts.items():
