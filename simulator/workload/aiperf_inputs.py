@@ -86,11 +86,15 @@ class _Context:
 
 def _single(row: Row, reading: Reading) -> Thread:
     """A row that is a request of its own."""
-    said = next(row.values[name] for name in TEXTS if name in row.values)
+    said = next((row.values[name] for name in TEXTS if row.values.get(name)), None)
+    if said is None:
+        row.refuse("text_input", "a text, messages or a payload")
     messages = said.get("messages", [said]) if isinstance(said, dict) else said
     context = _Context()
     for message in messages if isinstance(messages, list) else [messages]:
         context.say(message, reading)
+    if not context.ends:
+        row.refuse("messages", "at least one message")
     return Thread([Request(0.0, 0.0, context.ends[-1], row.whole("output_length", 1), context.ids, context.ends, by_tool=False)])
 
 
@@ -103,6 +107,8 @@ def _conversation(above: tuple[str, ...], rows: dict[str, Row], reading: Reading
                 context.say(message.values, reading)
         else:
             context.say({"role": turn.text("role", "user"), "text": turn.values.get("text", turn.values.get("texts", ""))}, reading)
+        if not context.ends:
+            turn.refuse("messages", "at least one message")
         clock_s += turn.number("delay", 0.0) / 1000
         output = turn.whole("max_tokens", 1, None) or turn.whole("output_length", 1)
         model, size = turn.text("model", ""), context.ends[-1]
@@ -113,7 +119,7 @@ def _conversation(above: tuple[str, ...], rows: dict[str, Row], reading: Reading
                 turn.refuse("forks" if inherits else "spawns", "a session of the file that does not lead to this one", f"not {child}")
             agent = _conversation((*above, child), rows, reading, context.copy() if inherits else _Context(), clock_s)
             agent.spawned_by = number
-            thread.agents.append(agent)
+            thread.agents += [agent] if agent.requests else []
         clock_s = max([clock_s, *(agent.end_s for agent in thread.agents)])
     return thread
 

@@ -99,7 +99,7 @@ def _thread(storage: _Storage, name: str) -> Thread:
     for message in messages:
         times = message.inner("time")
         created_s = times.number("created") / 1000
-        if message.values["role"] != "assistant":
+        if message.text("role") != "assistant":
             asked_s = created_s
             continue
         completed_s = times.number("completed", created_s * 1000) / 1000

@@ -38,7 +38,7 @@ def read_weka(path: Path, reading: Reading = Reading()) -> TrajectorySet:
     for source, text in records.texts((".json",), (b'"block_size"', b'"requests"')):
         with records.record():
             session = _session(source.place, parse_session(text, source.place))
-            digest = _digest(session["requests"])
+            digest = _digest(session["requests"], source.place)
             if digest in digests:
                 counts["duplicates"] += 1
                 continue
@@ -77,26 +77,29 @@ def _session(file: str, session: Any) -> dict[str, Any]:
     return {**session, "file": file}
 
 
-def _digest(requests: Any) -> bytes:
+def _digest(requests: Any, file: str, place: str = "") -> bytes:
     """Digest of what a session asked for, times and names aside."""
     digest = hashlib.blake2b(digest_size=16)
-    for request in requests if isinstance(requests, list) else [requests]:
+    for number, request in enumerate(requests if isinstance(requests, list) else [requests]):
+        inside = f"{place}requests[{number}]"
         if not isinstance(request, dict):
             digest.update(repr(request).encode())  # refused with its place later
         elif request.get("type") == "subagent":
-            digest.update(_digest(request.get("requests", [])))
+            digest.update(_digest(request.get("requests", []), file, f"{inside}."))
         else:
             digest.update(repr((request.get("in"), request.get("out"))).encode())
-            digest.update(_bytes(request.get("hash_ids")))
+            digest.update(_bytes(request.get("hash_ids"), file, inside))
     return digest.digest()
 
 
-def _bytes(hash_ids: Any) -> bytes:
+def _bytes(hash_ids: Any, file: str, place: str) -> bytes:
+    if not isinstance(hash_ids, list):
+        return repr(hash_ids).encode()  # refused with its place later
     try:
         ids: array[int] = array("q", hash_ids)
         return ids.tobytes()
-    except (TypeError, OverflowError):
-        return repr(hash_ids).encode()  # refused with its place later, if it is no list
+    except (TypeError, OverflowError) as error:
+        raise UserError(Mistake(file, f"{place}.hash_ids", repr(hash_ids)[:40], "a list of whole numbers below 2**63")) from error
 
 
 def _trajectory(session: dict[str, Any], stem: str, idle_cap_s: float, counts: Counter[str]) -> Trajectory | None:

@@ -6,11 +6,14 @@ import lzma
 import tarfile
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from simulator.errors import UserError
 from simulator.workload import load_trajectories
@@ -90,6 +93,32 @@ def test_negative_counts_and_wrong_types_are_named_with_file_and_field(tmp_path:
     message = refused(write(path, *rows), reading)
     assert message.startswith(str(path))
     assert field in message
+
+
+def places(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where anything stands in a JSON value."""
+    yield above
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inside:
+        yield from places(item, (*above, key))
+
+
+ODD = [None, -1, 0, "", "x", [], {}, [1], {"a": 1}, True, 1.5, -5.5, 10**30, [None], [[]], "2026-01-01T00:00:00Z"]
+
+
+@pytest.mark.parametrize("kind", GOOD)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_is_wrong_a_reader_reads_or_refuses(tmp_path: Path, kind: str, data: st.DataObject) -> None:
+    """Any part of a good file changed to something odd: nothing but a `UserError` comes out."""
+    rows = deepcopy(GOOD[kind][0])
+    place = data.draw(st.sampled_from([place for place in places(rows) if len(place) > 1]))
+    inside = rows
+    for step in place[:-1]:
+        inside = inside[step]
+    inside[place[-1]] = data.draw(st.sampled_from(ODD))
+    with suppress(UserError):
+        load_trajectories(write(tmp_path / "log.jsonl", *rows), Reading(prompts="full", skip_bad=data.draw(st.booleans())))
 
 
 @pytest.mark.parametrize("kind", GOOD)
