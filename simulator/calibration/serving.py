@@ -12,7 +12,7 @@ from simulator.hardware.deployment import Deployment, LawCoefficients
 from simulator.hardware.efficiency import Fitted
 from simulator.hardware.load import load_deployment, load_model, load_system
 from simulator.hardware.model_card import ModelCard
-from simulator.hardware.roofline import Layout, law_defaults
+from simulator.hardware.roofline import Layout, compute_type_of, law_defaults
 from simulator.hardware.schemas import DEPLOYMENT
 from simulator.hardware.system import System
 
@@ -78,14 +78,14 @@ def serve(key: ServingKey) -> Serving:
 
 def served_as(key: ServingKey, system: System, model: ModelCard) -> Mapping[str, Any]:
     """The deployment of a key as a mapping of fields, its law from the datasheet, the card and the efficiencies of the stack."""
-    ranks, (law, fitted) = key.dp, _law(key, system, model)
+    ranks, (law, fitted), layout = key.dp, _law(key, system, model), _layout(key, system, model)
     values: dict[str, Any] = {
         "engine": key.engine,
         "system": key.system,
         "model": key.model,
         "weight_type": _weight_type(key),
         "kv_type": "bf16" if key.weights == "bf16" else next(kind for kind in ("packed_fp8", "fp8") if kind in model.kv_entry_bytes),
-        "compute_type": _layout(key).compute_type,
+        "compute_type": layout.compute_type,
         "speed_floor_tok_s": 1,
         "ttft_ceiling_s": 1000,
         "workers": 1,
@@ -94,7 +94,7 @@ def served_as(key: ServingKey, system: System, model: ModelCard) -> Mapping[str,
         "block_tokens": 64,
         "max_seqs": 1024,
         "gpus_per_worker": key.gpus,
-        "attention": _layout(key).attention,
+        "attention": layout.attention,
         "ranks": ranks,
         "ep": key.gpus,
         "kv_pool_tokens": 0,
@@ -119,9 +119,8 @@ def served_as(key: ServingKey, system: System, model: ModelCard) -> Mapping[str,
     return {"name": f"{key.system} {key.model} {key.weights} {key.engine} tp{key.tp} dp{key.dp} ep{key.ep}", **fields}
 
 
-def _layout(key: ServingKey) -> Layout:
-    """Activations are FP8 wherever weights are narrower than BF16: what narrower kernels gain is in the fitted efficiencies."""
-    return Layout("dp" if key.dp > 1 else "tp", key.gpus, "bf16" if key.weights == "bf16" else "fp8")
+def _layout(key: ServingKey, system: System, model: ModelCard) -> Layout:
+    return Layout("dp" if key.dp > 1 else "tp", key.gpus, compute_type_of(system, model, _weight_type(key)))
 
 
 def _weight_type(key: ServingKey) -> str:
@@ -129,4 +128,4 @@ def _weight_type(key: ServingKey) -> str:
 
 
 def _law(key: ServingKey, system: System, model: ModelCard) -> tuple[LawCoefficients, Fitted]:
-    return law_defaults(system, model, _layout(key), engine=key.engine, weight_type=_weight_type(key))
+    return law_defaults(system, model, _layout(key, system, model), engine=key.engine, weight_type=_weight_type(key))

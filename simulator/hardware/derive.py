@@ -14,7 +14,7 @@ from simulator.hardware.fit import COLLECTIVE_BYTES, RESERVE_BYTES, smallest_lay
 from simulator.hardware.model_card import ModelCard
 from simulator.hardware.profile import Profile
 from simulator.hardware.quality import Field
-from simulator.hardware.roofline import Layout, law_defaults
+from simulator.hardware.roofline import Layout, compute_type_of, law_defaults
 from simulator.hardware.schemas import DEPLOYMENT, LAW, LAYOUT
 from simulator.hardware.system import System
 from simulator.hardware.weights import CASTS
@@ -38,7 +38,7 @@ def completed(profile: Profile, system: System, model: ModelCard, others: Iterab
         When it gives no layout and no worker of the system holds the model.
     """
     free = not profile.pools and not set(LAYOUT) <= set(profile.fields) | {"workers"}
-    whole = _with(_with(profile, _types(profile, model)), _budgets(profile, model) | (_pool_share(model) if free else {}))
+    whole = _with(_with(profile, _types(profile, system, model)), _budgets(profile, model) | (_pool_share(model) if free else {}))
     if free:
         layout = smallest_layout(whole, system, model, others)
         source = f"derived: {layout} is the smallest worker whose weights leave room for a useful KV pool"
@@ -60,15 +60,15 @@ def _field(profile: Profile, key: str, rule: Rule, place: str = "") -> Field:
     return Field(place + key, rule.value, DEPLOYMENT[key].unit, rule.source, rule.quality, "", profile.file)
 
 
-def _types(profile: Profile, model: ModelCard) -> dict[str, Rule]:
+def _types(profile: Profile, system: System, model: ModelCard) -> dict[str, Rule]:
     """How weights and KV are stored, and what FLOPs are counted against."""
     wide = min(model.dense_param_bytes, model.expert_param_bytes or model.dense_param_bytes) >= CASTS["bf16"]
     stored = Rule("stored", "derived: the checkpoint is served as stored")
     weights = Rule("fp8", "derived: a BF16 checkpoint is served in FP8") if wide else stored
-    bf16 = profile.get("weight_type", weights.value) == "bf16"
+    compute = compute_type_of(system, model, profile.get("weight_type", weights.value))
     rules = {
         "weight_type": weights,
-        "compute_type": Rule("bf16" if bf16 else "fp8", "derived: the BF16 peak for BF16 weights, else the FP8 peak"),
+        "compute_type": Rule(compute, "derived: the BF16 peak for BF16 weights, and for 4-bit ones without FP4 tensor cores; else FP8"),
         "kv_type": Rule(next(iter(model.kv_entry_bytes)), "derived: FP8, in the packed layout of the model's kernels where there is one"),
     }
     if model.index_entry_bytes:

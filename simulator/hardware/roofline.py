@@ -40,6 +40,13 @@ class Layout:
         return self.gpus if self.attention == "tp" else 1
 
 
+def compute_type_of(system: System, model: ModelCard, weight_type: str) -> str:
+    """The type against whose peak a step's FLOPs count: BF16 for BF16 weights, and for 4-bit ones where the tensor cores have no FP4, whose
+    kernels widen weights to BF16; else FP8, for activations are (what FP4 gains is in the efficiencies)."""
+    bits = weight_bits(model, weight_type)
+    return "bf16" if bits == "16" or (bits == "4" and not system.fp4_flops) else "fp8"
+
+
 def law_matrix(system: System, model: ModelCard, layout: Layout) -> NDArray[np.float64]:
     """Seconds of each term of the law per unit of each efficiency: shape (`TERMS`, `NAMES`).
 
