@@ -21,7 +21,7 @@ from simulator.engine.world import (
     Sched,
 )
 from simulator.hardware.deployment import Deployment, WorkerPool
-from simulator.hardware.memory import kv_bytes_per_token, kv_fixed_bytes, kv_share
+from simulator.hardware.memory import kv_bytes_per_token, kv_fixed_bytes, kv_shares
 from simulator.hardware.model_card import ModelCard
 from simulator.hardware.power import power_law
 from simulator.hardware.step_law import FRACTION_BITS, step_law
@@ -70,21 +70,20 @@ def port_time(system: System, model: ModelCard, deployment: Deployment, pool: Wo
     if pool.role == "mixed" or not deployment.disaggregated:
         return LinkTime(0, 0)
     rate = system.link_bytes_per_s(deployment.kv_link) * pool.gpus_per_rank * deployment.kv_link_efficiency
-    return _link_time(model, deployment, rate, 0.0)
+    return _link_time(model, deployment, rate, 0.0, (1.0, 1.0))
 
 
 def host_time(system: System, model: ModelCard, deployment: Deployment, pool: WorkerPool) -> LinkTime:
     """Time to bring KV back from the host tier: every GPU loads its KV heads, or a copy of all where there is one, over its own link."""
     if not pool.host_blocks:
         return LinkTime(0, 0)
-    rate = system.host_link_bytes_per_s / kv_share(model, pool.gpus_per_rank)
-    return _link_time(model, deployment, rate, deployment.host_latency_s)
+    return _link_time(model, deployment, system.host_link_bytes_per_s, deployment.host_latency_s, kv_shares(model, pool.gpus_per_rank))
 
 
-def _link_time(model: ModelCard, deployment: Deployment, bytes_per_s: float, latency_s: float) -> LinkTime:
-    """Window and compressor state of a sequence, and its bytes per token (docs/laws.md)."""
-    fixed_s = latency_s + kv_fixed_bytes(model, deployment.kv_type) / bytes_per_s
-    token_s = kv_bytes_per_token(model, deployment.kv_type, deployment.index_type) / bytes_per_s
+def _link_time(model: ModelCard, deployment: Deployment, bytes_per_s: float, latency_s: float, shares: tuple[float, float]) -> LinkTime:
+    """What a sequence holds whatever its length, and its bytes per token (docs/laws.md); of each the share that the link carries."""
+    fixed_s = latency_s + kv_fixed_bytes(model, deployment.kv_type) * shares[0] / bytes_per_s
+    token_s = kv_bytes_per_token(model, deployment.kv_type, deployment.index_type) * shares[1] / bytes_per_s
     return LinkTime(to_ps(fixed_s), to_ps(token_s * 2**FRACTION_BITS))
 
 

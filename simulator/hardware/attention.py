@@ -1,7 +1,7 @@
 """What the attention layers of a model hold, read and compute: the questions that every kind answers. Inputs come from a model card.
 
 The kinds are `attention_grouped.py` (GQA, with or without sliding-window layers), `attention_latent.py` (MLA, with or without a sparse
-indexer) and `attention_compressed.py` (the CSA and HCA layers of DeepSeek V4).
+indexer), `attention_hybrid.py` (GQA and linear layers) and `attention_compressed.py` (the CSA and HCA layers of DeepSeek V4).
 """
 
 from typing import Protocol
@@ -13,6 +13,10 @@ class Attention(Protocol):
     @property
     def kv_heads(self) -> int:
         """KV heads that tensor parallelism can split between GPUs; 1 where every GPU needs all of the KV cache."""
+
+    @property
+    def state_heads(self) -> int:
+        """Heads by which tensor parallelism can split what a sequence holds whatever its length."""
 
     @property
     def indexed(self) -> bool:

@@ -36,6 +36,11 @@ class CompressedAttention:
         return 1
 
     @property
+    def state_heads(self) -> int:
+        """One."""
+        return 1
+
+    @property
     def indexed(self) -> bool:
         """CSA layers have an indexer."""
         return True

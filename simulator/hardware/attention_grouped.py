@@ -19,6 +19,11 @@ class GroupedAttention:
     window_tokens: int = 0
 
     @property
+    def state_heads(self) -> int:
+        """Windows are split like all KV."""
+        return self.kv_heads
+
+    @property
     def indexed(self) -> bool:
         """GQA reads all that it may see."""
         return False

@@ -28,6 +28,11 @@ class LatentAttention:
         return 1
 
     @property
+    def state_heads(self) -> int:
+        """One."""
+        return 1
+
+    @property
     def indexed(self) -> bool:
         """Whether there is an indexer."""
         return self.index_topk > 0

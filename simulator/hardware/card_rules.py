@@ -12,13 +12,14 @@ from simulator.errors import Mistake
 from simulator.hardware.attention import Attention
 from simulator.hardware.attention_compressed import CompressedAttention
 from simulator.hardware.attention_grouped import GroupedAttention
+from simulator.hardware.attention_hybrid import HybridAttention
 from simulator.hardware.attention_latent import LatentAttention
 from simulator.hardware.layout import range_mistakes
 from simulator.hardware.profile import Profile
 from simulator.hardware.schemas import INDEX_TYPES, KV_TYPES, MODEL
 from simulator.hardware.spec import missing
 
-KINDS = {"gqa": GroupedAttention, "mla": LatentAttention, "compressed": CompressedAttention}
+KINDS = {"gqa": GroupedAttention, "mla": LatentAttention, "hybrid": HybridAttention, "compressed": CompressedAttention}
 """Kind of attention -> its class, whose attributes are the fields it reads."""
 
 VALUE_BYTES = {"fp8": 1, "bf16": 2}
@@ -117,6 +118,8 @@ def _contradictions(profile: Profile) -> Iterator[Mistake]:
         )
     if "window_layers" in profile.fields:
         yield from range_mistakes(profile, "window_layers", profile["window_layers"] <= layers, f"at most layers, {layers}")
+    if "linear_layers" in profile.fields:
+        yield from range_mistakes(profile, "linear_layers", profile["linear_layers"] < layers, f"fewer than layers, {layers}")
     if "kv_heads" in profile.fields:
         heads = profile["heads"]
         yield from range_mistakes(profile, "kv_heads", heads % profile["kv_heads"] == 0, f"a divisor of heads, {heads}")

@@ -11,8 +11,8 @@ from simulator.hardware.weights import Parameters, WeightBytes, parameters, weig
 
 __all__ = [
     "Parameters", "WeightBytes", "attention_flops", "attention_flops_line", "blocks_for", "expert_coverage", "kv_bytes",
-    "kv_bytes_per_token", "kv_fixed_bytes", "kv_read_bytes", "kv_read_line", "kv_share", "parameters", "prompt_flops_line", "weight_bytes",
-    "weight_bytes_per_gpu", "weight_flops",
+    "kv_bytes_per_token", "kv_fixed_bytes", "kv_read_bytes", "kv_read_line", "kv_share", "kv_shares", "parameters", "prompt_flops_line",
+    "weight_bytes", "weight_bytes_per_gpu", "weight_flops",
 ]  # fmt: skip
 
 
@@ -35,6 +35,12 @@ def kv_share(model: ModelCard, tp: int) -> float:
     """Share of a sequence's KV that each GPU of a tensor-parallel group holds and reads: whole KV heads, at least one of them."""
     heads = model.attention.kv_heads
     return math.ceil(heads / tp) / heads
+
+
+def kv_shares(model: ModelCard, tp: int) -> tuple[float, float]:
+    """`kv_share` of what a sequence holds whatever its length, and of what grows by token."""
+    heads = model.attention.state_heads
+    return math.ceil(heads / tp) / heads, kv_share(model, tp)
 
 
 def kv_read_bytes(model: ModelCard, kv_type: str, index_type: str, context_tokens: float) -> float:

@@ -8,7 +8,7 @@ from dataclasses import fields as dataclass_fields
 
 from simulator.errors import Mistake, UserError
 from simulator.hardware.deployment import LawCoefficients, WorkerPool
-from simulator.hardware.memory import blocks_for, kv_bytes_per_token, kv_fixed_bytes, kv_share, weight_bytes_per_gpu
+from simulator.hardware.memory import blocks_for, kv_bytes_per_token, kv_fixed_bytes, kv_shares, weight_bytes_per_gpu
 from simulator.hardware.model_card import ModelCard
 from simulator.hardware.profile import Profile
 from simulator.hardware.system import System
@@ -76,12 +76,12 @@ def kv_pool(pool: Profile, system: System, model: ModelCard) -> KVPool:
     """
     block_tokens = pool["block_tokens"]
     tp = pool["gpus_per_worker"] if pool["attention"] == "tp" else 1
-    kv_type, held = pool["kv_type"], kv_share(model, tp)
-    per_token = kv_bytes_per_token(model, kv_type, pool.get("index_type", "none")) * held
+    kv_type, (fixed_share, share_of_kv) = pool["kv_type"], kv_shares(model, tp)
+    per_token = kv_bytes_per_token(model, kv_type, pool.get("index_type", "none")) * share_of_kv
     weights = weight_bytes_per_gpu(model, ep=pool["ep"], tp=tp, weight_type=pool.get("weight_type", "stored"))
     free = system.hbm_bytes * pool["memory_share"] - weights - pool["reserve_bytes"]
     share = pool.get("kv_pool_share", 1.0)
-    fixed = -int(-kv_fixed_bytes(model, kv_type) * held // (block_tokens * per_token))
+    fixed = -int(-kv_fixed_bytes(model, kv_type) * fixed_share // (block_tokens * per_token))
     whole = blocks_for(free, block_tokens, per_token) * block_tokens
     host = blocks_for(pool.get("host_tier_bytes", 0.0), block_tokens, per_token)
     behind = f"; the host tier holds {host * block_tokens:,}" if host else ""

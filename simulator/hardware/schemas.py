@@ -43,7 +43,7 @@ KV_TYPES = ("packed_fp8", "fp8", "bf16")
 INDEX_TYPES = ("fp4", "fp8", "bf16")
 WEIGHT_TYPES = ("stored", "bf16", "fp8", "fp4")
 
-ATTENTION_KINDS = ("gqa", "mla", "compressed")
+ATTENTION_KINDS = ("gqa", "mla", "hybrid", "compressed")
 
 MODEL: Schema = {
     "attention": _word(*ATTENTION_KINDS),
@@ -52,7 +52,8 @@ MODEL: Schema = {
     **{
         key: _count("count", optional=True)
         for key in (
-            "kv_heads", "head_dim", "window_layers", "q_lora_rank", "kv_lora_rank", "nope_dim", "rope_dim", "value_dim", "csa_layers",
+            "kv_heads", "head_dim", "window_layers", "q_lora_rank", "kv_lora_rank", "nope_dim", "rope_dim", "value_dim", "linear_layers",
+            "linear_key_heads", "linear_value_heads", "linear_key_dim", "linear_value_dim", "convolution", "csa_layers",
             "csa_ratio", "hca_layers", "hca_ratio", "o_groups", "o_lora_rank", "index_heads", "index_dim", "index_topk", "dense_layers",
             "dense_inner", "routed_experts", "experts_per_token", "expert_inner", "hyper_streams",
         )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.hardware.deployment import Deployment, WorkerPool
-from simulator.hardware.memory import expert_coverage, kv_read_line, kv_share, weight_bytes
+from simulator.hardware.memory import expert_coverage, kv_read_line, kv_shares, weight_bytes
 from simulator.hardware.model_card import ModelCard
 from simulator.hardware.system import System
 from simulator.units import PS_PER_S, to_ps
@@ -85,9 +85,9 @@ def step_law(system: System, model: ModelCard, deployment: Deployment, pool: Wor
 
 def gpu_kv_read_line(model: ModelCard, deployment: Deployment, pool: WorkerPool) -> tuple[float, float]:
     """Bytes that one GPU of a rank reads per decoding sequence, and per token of its context: its share of the KV heads."""
-    share = kv_share(model, pool.gpus_per_rank)
+    fixed_share, share = kv_shares(model, pool.gpus_per_rank)
     fixed, per_token = kv_read_line(model, deployment.kv_type, deployment.index_type)
-    return fixed * share, per_token * share
+    return fixed * fixed_share, per_token * share
 
 
 def streamed_bytes(model: ModelCard, deployment: Deployment, pool: WorkerPool) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ from simulator.hardware.memory import (
     kv_read_bytes,
     kv_read_line,
     kv_share,
+    kv_shares,
     parameters,
     prompt_flops_line,
     weight_bytes,
@@ -41,6 +42,7 @@ PUBLISHED = {
     "qwen3_235b_a22b": ("235", "22", "embedding", 192_512),
     "qwen3_30b_a3b": ("30.5", "3.3", "embedding", 98_304),
     "qwen3_32b": ("32.8", "31.2", "no head", 262_144),
+    "qwen3_5_397b_a17b": ("397", "17", "embedding", 15 * 2 * 2 * 256 * 2),
     "qwen3_8b": ("8.2", "6.95", "no head", 147_456),
     "qwen3_coder_480b": ("480", "35", "", 253_952),
 }
@@ -94,6 +96,16 @@ def test_an_indexer_reads_all_its_keys_and_the_entries_it_picks():
     assert kv_read_bytes(card, "packed_fp8", "fp8", 100_000) == 61 * (2_048 * 656 + 100_000 * 132)
     assert attention_flops(card, 100_000) == 2 * 61 * (128 * 1088 * 2_048 + 100_000 * 64 * 128)
     assert prompt_flops_line(card)[1] == 2 * 61 * 64 * 128
+
+
+def test_linear_layers_keep_a_state_of_one_size():
+    card = load_model("qwen3_5_397b_a17b")  # 45 linear layers of 64 value heads of 128 x 128; 15 GQA layers with 2 KV heads of 256
+    state = 45 * (64 * 128 * 128 * 4 + (2 * 16 * 128 + 64 * 128) * 3 * 2)
+    assert kv_fixed_bytes(card, "fp8") == state
+    assert kv_bytes(card, "fp8", "none", 1_000) == state + 1_000 * 15 * 1024
+    assert kv_read_line(card, "fp8", "none") == (2 * state, 15 * 1024)
+    assert kv_shares(card, 4) == (1 / 4, 1 / 2)
+    assert attention_flops(card, 1_000) == 15 * 4 * 32 * 256 * 1_000 + 45 * 8 * 64 * 128 * 128
 
 
 @pytest.mark.parametrize(
@@ -195,6 +207,7 @@ def card_with(name: str, without: tuple[str, ...] = (), **changes):
         (card_with("glm_5", without=("index_entry_bytes_fp8", "index_entry_bytes_bf16")), "index_entry_bytes_fp8", "an indexer keeps"),
         (card_with("gpt_oss_120b", without=("window_tokens",)), "window_tokens", "it goes with window_layers"),
         (card_with("gpt_oss_120b", window_layers=(37, "count")), "window_layers.value", "at most layers, 36"),
+        (card_with("qwen3_5_397b_a17b", linear_layers=(60, "count")), "linear_layers.value", "fewer than layers, 60"),
         (card_with("deepseek_v4_pro", csa_layers=(31, "count")), "layers.value", "csa_layers + hca_layers = 62"),
     ],
 )  # fmt: skip
