@@ -96,7 +96,7 @@ def main(arguments: Sequence[str]) -> int:
         "SYSTEM": markdown(errors_sheet(found, "", ("system",))),
         "MODEL": markdown(errors_sheet(found, "", ("model",))),
         "AIC": markdown(beside_aiconfigurator(silicon)),
-        "OTHERS": markdown(errors_sheet(rest, "", ("model",))),
+        "OTHERS": markdown(errors_sheet(rest, "", ("model", "mode"))),
         "WORST": markdown(worst_sheet(silicon, 5)),
         "REPLAYS": "\n".join(replays(shared)) if shared else "The recorded runs are not at hand.\n",
         "AGENTIC": agentic(shared) if shared else "The sessions are not at hand.\n",

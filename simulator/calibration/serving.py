@@ -20,6 +20,10 @@ STORED = ("mxfp4", "int4")
 """Weights of rows that are those of the published checkpoint."""
 
 
+PUBLISHED = {("gb200_nvl72", "deepseek_v4_pro", "vllm", 1, 8): "gb200_nvl72_v4pro_20tps_pd"}
+"""System, model, engine and shards of a decode worker -> the shipped deployment of prefill workers and one decode worker of that layout."""
+
+
 class ServingKey(NamedTuple):
     """What the deployment of a row depends on."""
 
@@ -33,6 +37,7 @@ class ServingKey(NamedTuple):
     ep: int
     drafts: int
     osl: int
+    prefill: str
 
 
 class Serving(NamedTuple):
@@ -47,7 +52,7 @@ class Serving(NamedTuple):
 
 def serving_key(row: Row) -> ServingKey:
     """The key under which rows share a deployment."""
-    return ServingKey(row.system, row.model, row.weights, row.engine, row.gpus, row.tp, row.dp, row.ep, row.drafts, row.osl)
+    return ServingKey(row.system, row.model, row.weights, row.engine, row.gpus, row.tp, row.dp, row.ep, row.drafts, row.osl, row.prefill)
 
 
 def lacking(row: Row) -> str:
@@ -56,7 +61,7 @@ def lacking(row: Row) -> str:
         if name not in names(kind):
             return f"no profile of {kind[:-1]} {name}"
     if row.mode == "disagg":
-        return "disaggregated"
+        return "" if _published(serving_key(row)) else "disaggregated"
     if row.tp > 1 and row.dp > 1:
         return "tensor and data parallel attention together"
     return "" if row.tp * row.dp == row.gpus else "several workers"
@@ -71,9 +76,26 @@ def serve(key: ServingKey) -> Serving:
         When the weights do not fit, or the layout contradicts the model.
     """
     system, model = load_system(key.system), load_model(key.model)
+    if key.prefill:
+        published = load_deployment(_published(key), system=system, model=model)
+        return Serving(system, model, published, engine_pools(system, model, published), 0.0)
     deployment = load_deployment(served_as(key, system, model), system=system, model=model)
     _, fitted = _law(key, system, model)
     return Serving(system, model, deployment, engine_pools(system, model, deployment), fitted.efficiency.request_s)
+
+
+def _published(key: ServingKey) -> Mapping[str, Any]:
+    """The shipped deployment of a disaggregated row, with the row's prefill workers; empty when none ships in its shape.
+
+    Rows of other shapes are left out: many of them decode with drafts that no column marks, and most do not tell their workers.
+    """
+    name = PUBLISHED.get((key.system, key.model, key.engine, key.tp, key.dp), "")
+    workers, _, layout = key.prefill.partition("x")
+    whole = workers.isdigit() and layout == f"1/{key.dp}/{key.ep}" and key.gpus == (int(workers) + 1) * key.dp
+    if not name or not whole:
+        return {}
+    pools = {"prefill": {"workers": int(workers)}}
+    return {"extends": name, "drafts": key.drafts, "max_new_tokens": key.osl, "router": "least_loaded", "pools": pools}
 
 
 def served_as(key: ServingKey, system: System, model: ModelCard) -> Mapping[str, Any]:

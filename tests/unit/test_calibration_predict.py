@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simulator.calibration.evidence import DEFAULTS, Row
+from simulator.calibration.evidence import DEFAULTS, Row, shipped_rows
 from simulator.calibration.load import calls_of, compiled_load, load_key
 from simulator.calibration.predict import predict_rows
 from simulator.calibration.serving import serve, serving_key
@@ -83,3 +83,14 @@ def test_what_cannot_be_predicted_says_why(change: dict[str, object], why: str) 
 def test_the_same_row_twice_is_the_same_prediction() -> None:
     row = replace(ROW, concurrency=16, length_ratio=0.8)
     assert predict_rows([row]) == predict_rows([row])
+
+
+def test_gb200_pools_meet_the_rows_not_fitted() -> None:
+    """vLLM of May 2026, 8K/1K without drafts, 8 to 24 prefill GPUs and 8 decode GPUs: the shipped deployment, played in a closed loop."""
+    rows = [row for row in shipped_rows() if row.id.startswith("gb200_v4pro_8k1k")]
+    found = predict_rows(rows)
+    known = [row for row in rows if not found[row.id].lacks]
+    assert [row.id for row in rows if found[row.id].lacks] == ["gb200_v4pro_8k1k_8p32d_c512"]
+    for row in known:
+        assert found[row.id].tpot_ms == pytest.approx(row.tpot_ms, rel=0.08)
+        assert found[row.id].tok_s_gpu == pytest.approx(row.tok_s_gpu, rel=0.08)
