@@ -8,7 +8,7 @@ from simulator.catalog import find_data, names
 from simulator.errors import Mistake, UserError
 from simulator.hardware.deployment import Deployment
 from simulator.hardware.load import load_deployment, load_model, load_system
-from simulator.hardware.memory import kv_bytes_per_token, weight_bytes_per_gpu
+from simulator.hardware.memory import kv_bytes_per_token, kv_share, weight_bytes_per_gpu
 
 SHAPE = "gb300_nvl72_v4pro_20tps_pd"
 
@@ -43,9 +43,11 @@ def test_memory_of_every_pool_fits(name):
     """Weights, reserve and the KV pool stay within HBM, a prompt of 131K tokens fits every pool, host tiers fit their hosts."""
     deployment = load_deployment(name)
     system, model = load_system(deployment.system), load_model(deployment.model)
-    per_block = deployment.block_tokens * kv_bytes_per_token(model, deployment.kv_type, deployment.index_type)
+    whole_block = deployment.block_tokens * kv_bytes_per_token(model, deployment.kv_type, deployment.index_type)
     for pool in deployment.pools:
-        weights = weight_bytes_per_gpu(model, ep=pool.ep, tp=pool.gpus_per_worker if pool.attention == "tp" else 1)
+        tp = pool.gpus_per_worker if pool.attention == "tp" else 1
+        per_block = whole_block * kv_share(model, tp)  # a GPU holds its KV heads
+        weights = weight_bytes_per_gpu(model, ep=pool.ep, tp=tp, weight_type=deployment.weight_type)
         assert weights + pool.blocks_per_rank * per_block < 0.98 * system.hbm_bytes
         assert (pool.blocks_per_rank - pool.fixed_blocks) * deployment.block_tokens >= 131_072
         assert pool.role == "prefill" or pool.max_seqs * pool.fixed_blocks < pool.blocks_per_rank
