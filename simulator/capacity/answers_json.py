@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from simulator.capacity.hold import BASES
-from simulator.capacity.results import Answer, Comparison, PowerBases, Sprint, Summary
+from simulator.capacity.results import Answer, Comparison, PowerBases, Sprint, Summary, Uncertainty
 
 DIGITS = 6
 """Significant digits of a float; what the last bits of a sum say differs between machines and means nothing."""
@@ -51,6 +51,9 @@ def answer_json(answer: Answer) -> dict[str, Any]:
                 "sentence": answer.sentence,
                 "engine": answer.engine,
                 "binding_pool": answer.binding_pool,
+                "badge": answer.badge,
+                "badge_because": answer.badge_because,
+                "uncertainty": _uncertainty(answer.uncertainty),
                 **_inside(answer.held),
             }
         )
@@ -107,6 +110,8 @@ def summary_json(summary: Summary) -> dict[str, Any]:
                 "binding_pool": summary.binding_pool,
                 "why": summary.why,
                 "host_hit": summary.host_hit,
+                "badge": summary.badge,
+                "badge_because": summary.badge_because,
                 **_inside(summary),
             }
         )
@@ -127,6 +132,20 @@ def _inside(point: Summary | None) -> dict[str, Any]:
     }
 
 
+def _uncertainty(found: Uncertainty | None) -> dict[str, Any] | None:
+    """Percentiles over draws from the profiles, and each group of fields alone at its better and its worse end; None: not asked."""
+    if found is None:
+        return None
+    intervals = {key: {"nominal": found.nominal[key], **asdict(interval)} for key, interval in found.intervals.items()}
+    tornado = [{**{k: v for k, v in vars(swing).items() if k != "values"}, **swing.values} for swing in found.swings]
+    return {"samples": found.samples, "seed": found.seed, **intervals, "tornado": tornado}
+
+
+def _ratios(comparison: Comparison) -> list[tuple[dict[str, Any], Uncertainty | None]]:
+    found = comparison.uncertainty or (None,) * len(comparison.ratios)
+    return list(zip(comparison.ratios, found, strict=True))
+
+
 def sprint_json(sprint: Sprint) -> dict[str, Any]:
     """Both sprint tests of one system."""
     return dict(rounded(asdict(sprint)))
@@ -137,7 +156,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
     return {
         "answers": [answer_json(answer) for answer in comparison.answers],
         "sprints": [sprint_json(sprint) for sprint in comparison.sprints],
-        "ratios": [rounded(row) for row in comparison.ratios],
+        "ratios": [rounded(row | {"uncertainty": _uncertainty(found)}) for row, found in _ratios(comparison)],
     }
 
 

@@ -17,6 +17,7 @@ from simulator.hardware.deployment import Deployment
 from simulator.hardware.load import load_deployment, load_model, load_system
 from simulator.hardware.model_card import ModelCard
 from simulator.hardware.quality import worst_quality
+from simulator.hardware.spread import Change
 from simulator.hardware.system import System
 from simulator.units import to_ps
 from simulator.workload.arrays import Calls, PrefixTree, Threads
@@ -58,15 +59,15 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def prepare(scenario: Scenario, seed: int) -> Prepared:
-    """Loads the profiles and compiles the load of one scenario for one seed.
+def prepare(scenario: Scenario, seed: int, change: Change | None = None) -> Prepared:
+    """Loads the profiles, with every field changed, and compiles the load of one scenario for one seed.
 
     Raises
     ------
     UserError
         When a profile or the trajectories are bad, or no call fits the KV pool of a rank.
     """
-    system, model, deployment = load_profiles(scenario)
+    system, model, deployment = load_profiles(scenario, change)
     trajectories = load_of(scenario)
     limit, limit_from = context_limit(deployment)
     while True:
@@ -78,13 +79,13 @@ def prepare(scenario: Scenario, seed: int) -> Prepared:
         limit, limit_from = lower
 
 
-def load_profiles(scenario: Scenario) -> tuple[System, ModelCard, Deployment]:
+def load_profiles(scenario: Scenario, change: Change | None = None) -> tuple[System, ModelCard, Deployment]:
     """What serves: the scenario's own system and model, or those its deployment names."""
-    system = None if scenario.system is None else load_system(scenario.system)
-    model = None if scenario.model is None else load_model(scenario.model)
-    deployment = load_deployment(scenario.one_deployment(), system=system, model=model)
-    system = with_cap(system or load_system(deployment.system), scenario)
-    return system, model or load_model(deployment.model), deployment
+    system = None if scenario.system is None else load_system(scenario.system, change)
+    model = None if scenario.model is None else load_model(scenario.model, change)
+    deployment = load_deployment(scenario.one_deployment(), system=system, model=model, change=change)
+    system = with_cap(system or load_system(deployment.system, change), scenario)
+    return system, model or load_model(deployment.model, change), deployment
 
 
 def with_cap(system: System, scenario: Scenario) -> System:
@@ -138,6 +139,11 @@ def _compiled(
         quality=worst_quality((deployment.quality, trajectories.provenance.get("quality", "datasheet"), *cap_quality(system))),
         notes=tuple(notes),
     )
+
+
+def served_by(prepared: Prepared, system: System, model: ModelCard, deployment: Deployment) -> Prepared:
+    """The same compiled load before other machines, which must leave its calls as they are: accepted lengths and KV memory do not."""
+    return replace(prepared, system=system, model=model, deployment=deployment, pools=engine_pools(system, model, deployment))
 
 
 def _scaled(times_ps: NDArray[np.int64], factor: float) -> NDArray[np.int64]:

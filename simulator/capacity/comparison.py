@@ -5,11 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from simulator.capacity.build import Prepared, load_profiles, prepare
-from simulator.capacity.hold import BASES, answer_all, compile_kernel, in_processes
+from simulator.capacity.hold import BASES, answer_all, compile_kernel
 from simulator.capacity.metrics import Window
 from simulator.capacity.point import Progress, play_window
+from simulator.capacity.processes import in_processes
 from simulator.capacity.results import Answer, Comparison, Sprint
 from simulator.capacity.scenario import FixedLoad, Phase, Scenario
+from simulator.capacity.uncertainty import carry
 
 SPRINT_ISL, SPRINT_OSL = 8192, 1024
 """The shape most published sprint tests use."""
@@ -41,7 +43,8 @@ def compare(scenario: Scenario, progress: Progress | None = None, jobs: int | No
     compile_kernel(cells[0])
     sprints = best_sprints(in_processes([(sprint, (cell,)) for cell in cells], progress, jobs))
     answers = answer_all(cells, progress, jobs)
-    return Comparison(tuple(answers), sprints, ratios(answers, sprints))
+    answers, uncertain = carry(cells, answers, pairs(answers), progress, jobs)
+    return Comparison(tuple(answers), sprints, ratios(answers, sprints), uncertain)
 
 
 def sprint(cell: Scenario, progress: Progress | None = None) -> Sprint:
@@ -105,17 +108,19 @@ def best_sprints(tests: Sequence[Sprint]) -> tuple[Sprint, ...]:
     return tuple(found)
 
 
+def pairs(answers: Sequence[Answer]) -> list[tuple[int, int]]:
+    """Places of every answer but the first of its tier, each with that of the first."""
+    first: dict[str, int] = {}
+    placed = [(place, first.setdefault(tier_name(answer.slo), place)) for place, answer in enumerate(answers)]
+    return [(place, base) for place, base in placed if place != base]
+
+
 def ratios(answers: Sequence[Answer], sprints: Sequence[Sprint]) -> tuple[dict[str, Any], ...]:
     """Every answer against the first one of its tier; nan where that one is zero."""
     tests = {test.system: test for test in sprints}
-    first: dict[str, Answer] = {}
     rows = []
-    for answer in answers:
-        tier = tier_name(answer.slo)
-        base = first.setdefault(tier, answer)
-        if answer is base:
-            continue
-        row: dict[str, Any] = {"tier": tier, "system": answer.system, "against": base.system}
+    for answer, base in ((answers[one], answers[other]) for one, other in pairs(answers)):
+        row: dict[str, Any] = {"tier": tier_name(answer.slo), "system": answer.system, "against": base.system}
         row["agents_per_gpu"] = _ratio(answer.agents_per_gpu, base.agents_per_gpu)
         for basis in BASES:
             row[f"agents_per_mw_{basis}"] = _ratio(getattr(answer.agents_per_mw, basis), getattr(base.agents_per_mw, basis))

@@ -1,20 +1,19 @@
 """How many agents a deployment holds: the search for each seed, and the answer from all of them. Inputs come from scenarios."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from statistics import median_low
-from typing import Any
-
-from joblib import Parallel, cpu_count, delayed
 
 from simulator.capacity.build import prepare
 from simulator.capacity.limiter import Pressure, find_limiter
 from simulator.capacity.point import Progress, play_window
+from simulator.capacity.processes import in_processes
 from simulator.capacity.results import Answer, PowerBases, Summary
 from simulator.capacity.scenario import Phase, Scenario
 from simulator.capacity.search import is_monotone, knee
 from simulator.capacity.seed_search import SeedAnswer, search_seed
 from simulator.capacity.slo import E2E_SPEED, SPEED, TTFT
+from simulator.capacity.uncertainty import carry
 
 BASES = ("accelerator", "tdp", "nameplate", "facility")
 INTERVAL_KIND = "smallest and largest answer of the seeds"
@@ -36,7 +35,8 @@ def capacity(scenario: Scenario, progress: Progress | None = None, jobs: int | N
     UserError
         When a part of the scenario is bad.
     """
-    return answer_all([scenario], progress, jobs)[0]
+    answers, _ = carry([scenario], answer_all([scenario], progress, jobs), (), progress, jobs)
+    return answers[0]
 
 
 def answer_all(scenarios: Sequence[Scenario], progress: Progress | None = None, jobs: int | None = None) -> list[Answer]:
@@ -53,26 +53,6 @@ def compile_kernel(scenario: Scenario) -> None:
     """Runs the kernel for one simulated second, so that it is compiled, and on disk for other processes, before they all want it."""
     prepared = prepare(scenario, scenario.seeds[0])
     play_window(replace(prepared, scenario=replace(scenario, phase=Phase(0.0, 0.0, 1.0, 0, 0, 0, 1.0))), 1)
-
-
-Task = tuple[Callable[..., Any], tuple[Any, ...]]
-
-
-def in_processes(tasks: Sequence[Task], progress: Progress | None, jobs: int | None) -> list[Any]:
-    """Results of pure functions in the order of the tasks; in this process when one is enough.
-
-    A function is called with its arguments and the keyword ``progress``. Only this process tells progress: with several, when a task ends.
-    """
-    jobs = min(len(tasks), jobs or cpu_count())
-    if jobs <= 1:
-        return [function(*arguments, progress=progress) for function, arguments in tasks]
-    found = []
-    calls = [delayed(function)(*arguments, progress=None) for function, arguments in tasks]
-    for result in Parallel(n_jobs=jobs, return_as="generator")(calls):
-        found.append(result)
-        if progress:
-            progress(str(result))
-    return found
 
 
 def answer(seeds: Sequence[SeedAnswer]) -> Answer:
@@ -113,6 +93,8 @@ def answer(seeds: Sequence[SeedAnswer]) -> Answer:
         engine=chosen.engine,
         binding_pool=binding_pool,
         knee_reached=reached,
+        badge=chosen.badge.word,
+        badge_because=chosen.badge.because,
     )
 
 

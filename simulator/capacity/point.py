@@ -14,6 +14,7 @@ from simulator.capacity.slo import SPEED, TTFT
 from simulator.engine.kernel import simulate_kernel
 from simulator.engine.world import Output
 from simulator.errors import Mistake, UserError
+from simulator.hardware.badge import badge
 from simulator.hardware.power import watts_per_gpu
 
 Progress = Callable[[str], None]
@@ -96,6 +97,7 @@ def summarise(prepared: Prepared, window: Window, seeds: Sequence[int]) -> Summa
     cache_hit = window.cached_tokens / window.prompt_tokens
     watts = PowerBases(**watts_per_gpu(prepared.system, window.accelerator_w))
     pools = pool_summaries(prepared, window)
+    stands = badge(prepared.system, prepared.deployment)
     limits = _limits(prepared, window, pools, verdict.binding)
     return Summary(
         system=prepared.system.name,
@@ -146,6 +148,8 @@ def summarise(prepared: Prepared, window: Window, seeds: Sequence[int]) -> Summa
         why=limits.why,
         energy=energy_of(window, watts),
         power_w=power_over_time(prepared.system, window.series.accelerator_w, window.gpus),
+        badge=stands.word,
+        badge_because=stands.because,
     )
 
 

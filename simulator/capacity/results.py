@@ -168,6 +168,10 @@ class Summary:
     """Energy per call, trajectory and million tokens."""
     power_w: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
     """Basis -> watts of the whole set-up by the times of ``series``."""
+    badge: str = ""
+    """``calibrated``, ``fitted`` or ``estimated``: what the laws and the KV pool stand on (docs/uncertainty.md)."""
+    badge_because: tuple[str, ...] = ()
+    """The fields that keep the badge from being better."""
 
     @property
     def disaggregated(self) -> bool:
@@ -195,6 +199,65 @@ class Point:
     output_tok_s: float = 0.0
     scout: bool = False
     """A short phase that only says where the full ones should look."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Percentiles of one quantity over the draws from the profiles."""
+
+    p5: float
+    p10: float
+    p50: float
+    p90: float
+    p95: float
+
+
+@dataclass(frozen=True)
+class Swing:
+    """What one group of fields does to the quantities when it alone is moved: one bar of a tornado.
+
+    Attributes
+    ----------
+    profile : str
+        The system, model, engine, or model on a system that the fields describe.
+    fields : tuple of str
+        Those that move together, for they come from one source.
+    quality : str
+        The worst of theirs.
+    factors : (good, bad)
+        By which the first field's distance from its origin is multiplied at its better and its worse end (10th and 90th percentile).
+    values : mapping of str to (good, bad)
+        Quantity -> its value at the better and the worse end of the fields. The better end need not give more agents per MW.
+    """
+
+    profile: str
+    fields: tuple[str, ...]
+    quality: str
+    factors: tuple[float, float]
+    values: dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """What the errors of the profiles' fields make of an answer, or of the ratio between two.
+
+    Attributes
+    ----------
+    of : str
+        What it belongs to, in words.
+    nominal : mapping of str to float
+        Quantity (``agents_held agents_per_gpu agents_per_mw_accelerator ..``) -> its value with every field as it stands.
+    intervals : mapping of str to Interval
+    swings : tuple of Swing
+        Groups that move some quantity, the widest first.
+    """
+
+    of: str
+    samples: int
+    seed: int
+    nominal: dict[str, float]
+    intervals: dict[str, Interval]
+    swings: tuple[Swing, ...]
 
 
 @dataclass(frozen=True)
@@ -239,6 +302,12 @@ class Answer:
     """Pool that binds at the first broken count; ``limiter`` says by what."""
     knee_reached: bool = True
     """False when no tried count lies beyond the knee: ``knee_agents`` is then the largest one tried."""
+    badge: str = ""
+    """``calibrated``, ``fitted`` or ``estimated``: what the laws and the KV pool stand on (docs/uncertainty.md)."""
+    badge_because: tuple[str, ...] = ()
+    """The fields that keep the badge from being better."""
+    uncertainty: Uncertainty | None = None
+    """What the errors of the profiles make of it; None where nobody asked, or not one agent holds."""
 
 
 @dataclass(frozen=True)
@@ -268,3 +337,5 @@ class Comparison:
     ratios: tuple[dict[str, Any], ...]
     """One row per tier and system beyond the first: tier, system, against, agents_per_gpu, agents_per_mw_accelerator, ...,
     sprint_single, sprint_peak."""
+    uncertainty: tuple[Uncertainty | None, ...] = ()
+    """What the errors of the profiles make of each ratio; empty where nobody asked."""

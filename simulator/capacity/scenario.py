@@ -101,6 +101,25 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How the errors of the profiles are carried into an answer (docs/uncertainty.md).
+
+    Attributes
+    ----------
+    samples : int
+        Draws of the Latin hypercube.
+    seed : int
+        Of the draws; the load has seeds of its own.
+    scout_s : float
+        Window of short phases by which draws are answered; 0 for phases by the full rules.
+    """
+
+    samples: int = 16
+    seed: int = 1
+    scout_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class Cell:
     """One system, deployment and SLO of a comparison, and its power cap where it has one of its own."""
 
@@ -132,6 +151,8 @@ class Scenario:
     scout_s: float = 100.0
     power_cap_w: float | None = None
     cells: tuple[Cell, ...] = ()
+    uncertainty: Sampling | None = None
+    """None: the answer carries the interval over seeds alone."""
     notes: str = ""
     """What a reader of the answer must know beside it."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.capacity.document import Document, Section, read_document, with_overrides
-from simulator.capacity.scenario import DEFAULT_SEEDS, Cell, FixedLoad, Phase, Ref, Scenario, TrajectoryLoad
+from simulator.capacity.scenario import DEFAULT_SEEDS, Cell, FixedLoad, Phase, Ref, Sampling, Scenario, TrajectoryLoad
 from simulator.capacity.search import Resolution
 from simulator.capacity.slo import SLO
 from simulator.catalog import find_data
@@ -58,7 +58,10 @@ def _beside(document: Document) -> Document:
     return Document(document.file, placed(document.data), document.lines)
 
 
-TOP_KEYS = ("name", "notes", "system", "model", "deployment", "workload", "slo", "agents", "seeds", "phase", "search", "power", "cells")
+TOP_KEYS = (
+    "name", "notes", "system", "model", "deployment", "workload", "slo", "agents", "seeds",
+    "phase", "search", "power", "uncertainty", "cells",
+)  # fmt: skip
 
 
 def _scenario(top: Section, stem: str) -> Scenario:
@@ -84,6 +87,7 @@ def _scenario(top: Section, stem: str) -> Scenario:
         scout_s=_scout_s(top),
         power_cap_w=_power_cap_w(top),
         cells=cells,
+        uncertainty=_uncertainty(top),
         notes=top.word("notes", default=""),
     )
 
@@ -194,6 +198,18 @@ def _power_cap_w(parent: Section) -> float | None:
         return None
     section.only("cap_w")
     return None if section.values.get("cap_w") is None else section.number("cap_w", above=True)
+
+
+def _uncertainty(top: Section) -> Sampling | None:
+    section, usual = top.section("uncertainty"), Sampling()
+    if section is None:
+        return None
+    section.only("samples", "seed", "scout_s")
+    return Sampling(
+        samples=section.count("samples", usual.samples, low=2),
+        seed=section.count("seed", usual.seed),
+        scout_s=section.number("scout_s", usual.scout_s),
+    )
 
 
 def _cells(top: Section) -> tuple[Cell, ...]:

@@ -11,6 +11,7 @@ from simulator.capacity.results import Point, Summary
 from simulator.capacity.scenario import Phase, Scenario
 from simulator.capacity.search import Bracket, search, search_near
 from simulator.capacity.slo import E2E_SPEED, SLO, SPEED, TTFT, Verdict
+from simulator.hardware.badge import NO_BADGE, Badge, badge
 
 BEYOND = 1.25
 """How far beyond the first broken count the first seed looks once more, to see whether the SLO holds again there."""
@@ -35,6 +36,7 @@ class SeedAnswer:
     slo: SLO
     quality: str
     engine: str = ""
+    badge: Badge = NO_BADGE
 
     def __str__(self) -> str:
         return f"{self.deployment} seed {self.seed}: holds {self.bracket.held} agents ({len(self.points)} phases)"
@@ -109,6 +111,7 @@ def search_seed(scenario: Scenario, seed: int, guess: int | None = None, progres
         slo=prepared.slo,
         quality=prepared.quality,
         engine=engine_words(prepared.deployment.imitates, prepared.deployment.inspired),
+        badge=badge(prepared.system, prepared.deployment),
     )
 
 

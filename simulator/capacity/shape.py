@@ -9,8 +9,9 @@ from statistics import median
 from typing import Any
 
 from simulator.capacity.build import Prepared, prepare
-from simulator.capacity.hold import answer, compile_kernel, in_processes
+from simulator.capacity.hold import answer, compile_kernel
 from simulator.capacity.point import Progress, engine_words
+from simulator.capacity.processes import in_processes
 from simulator.capacity.results import Answer
 from simulator.capacity.scenario import Phase, Scenario
 from simulator.capacity.seed_search import SeedAnswer, search_seed

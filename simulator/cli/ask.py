@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from simulator.capacity.results import Answer, Comparison
+    from simulator.capacity.results import Comparison
     from simulator.capacity.scenario import Scenario
     from simulator.engine.world import Output
     from simulator.hardware.deployment import Deployment
@@ -37,6 +35,15 @@ HtmlFile = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Write the report, one self-contained page.", show_default=False)
 ]
 CsvDir = Annotated[Path | None, typer.Option("--csv", metavar="DIR", help="Write the rows as CSV files.", show_default=False)]
+Draws = Annotated[
+    int | None,
+    typer.Option(
+        "--uncertainty",
+        metavar="N",
+        help="Carry the errors of the profiles into the answer by N draws: intervals, and which fields to measure next.",
+        show_default=False,
+    ),
+]
 OutDir = Annotated[
     Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of report.html, answers.csv, points.csv and answers.json.")
 ]
@@ -85,7 +92,14 @@ def run(
         show_sheets([run_sheet(summary), *inside_run(summary)])
 
 
-def capacity(scenario: ScenarioRef, changes: Changes = None, as_json: AsJson = False, html: HtmlFile = None, csv: CsvDir = None) -> None:
+def capacity(
+    scenario: ScenarioRef,
+    changes: Changes = None,
+    as_json: AsJson = False,
+    html: HtmlFile = None,
+    csv: CsvDir = None,
+    draws: Draws = None,
+) -> None:
     """How many agents one deployment holds at the scenario's SLO, per GPU and per MW."""
     from simulator.capacity import answer_json
     from simulator.capacity import capacity as seek
@@ -93,20 +107,23 @@ def capacity(scenario: ScenarioRef, changes: Changes = None, as_json: AsJson = F
     from simulator.cli.screen import progress, show_json, show_sheets, tell_first_compile
     from simulator.report.pool_tables import inside
     from simulator.report.tables import answers_sheet, power_sheet
+    from simulator.report.uncertainty_tables import uncertainty_sheets
 
+    changes = _with_draws(changes, draws)
     asked = _scenario(scenario, changes)
     with progress() as tell:
         tell_first_compile(tell)
         answer = seek(asked, progress=tell)
     if csv:
-        _write_rows(csv, [answer])
+        _write_rows(csv, Comparison((answer,), (), ()))
     if html:
         command = _command("capacity", scenario, changes, "--html", str(html))
         _write_report(html, Comparison((answer,), (), ()), [asked], _provenance(asked, command))
     if as_json:
         show_json(answer_json(answer))
     else:
-        show_sheets([answers_sheet([answer]), power_sheet([answer]), *inside(answer)])
+        uncertain = uncertainty_sheets(Comparison((answer,), (), ()))
+        show_sheets([answers_sheet([answer]), power_sheet([answer]), *uncertain, *inside(answer)])
         print(f"\n{answer.sentence}")
 
 
@@ -115,6 +132,7 @@ def compare(
     changes: Changes = None,
     as_json: AsJson = False,
     out: OutDir = Path("results"),
+    draws: Draws = None,
 ) -> None:
     """Several systems and SLO tiers side by side, with ratios and the sprint tests; writes the report."""
     from simulator.capacity import compare as seek
@@ -123,7 +141,9 @@ def compare(
     from simulator.cli.screen import json_text, progress, say, show_json, show_sheets, tell_first_compile
     from simulator.report.pool_tables import inside
     from simulator.report.tables import answers_sheet, power_sheet, ratio_sheet, sprint_sheet
+    from simulator.report.uncertainty_tables import uncertainty_sheets
 
+    changes = _with_draws(changes, draws)
     asked = _scenario(scenario, changes)
     with progress() as tell:
         tell_first_compile(tell)
@@ -131,14 +151,15 @@ def compare(
         tell("drawing the report")
         document = comparison_json(found)
         write_text(out / "answers.json", json_text(document) + "\n")
-        _write_rows(out, found.answers)
+        _write_rows(out, found)
         command = _command("compare", scenario, changes, "--out", str(out))
         _write_report(out / "report.html", found, list(asked.cell_scenarios()), _provenance(asked, command))
     if as_json:
         show_json(document)
     else:
         pools = [sheet for answer in found.answers for sheet in inside(answer)]
-        show_sheets([answers_sheet(found.answers), power_sheet(found.answers), ratio_sheet(found), sprint_sheet(found), *pools])
+        sheets = [answers_sheet(found.answers), power_sheet(found.answers), ratio_sheet(found), sprint_sheet(found)]
+        show_sheets([*sheets, *uncertainty_sheets(found), *pools])
     say(f"report: {out / 'report.html'}")
 
 
@@ -186,18 +207,28 @@ def _scenario(ref: str, changes: list[str] | None) -> Scenario:
     return load_scenario(ref, parse_overrides(changes or []))
 
 
-def _write_rows(folder: Path, answers: Sequence[Answer]) -> None:
-    """Answers, every phase of their searches, and the pools at the held and broken points where there are several, as CSV."""
+def _with_draws(changes: list[str] | None, draws: int | None) -> list[str]:
+    """``--uncertainty N`` as the change of the scenario that it stands for."""
+    return [*(changes or []), *([] if draws is None else [f"uncertainty.samples={draws}"])]
+
+
+def _write_rows(folder: Path, comparison: Comparison) -> None:
+    """Answers, every phase of their searches, the pools at the held and broken points where there are several, and what the errors of
+    the profiles make of answers and ratios where somebody asked, as CSV."""
     from simulator.capacity import answer_json
     from simulator.cli.files import write_text
     from simulator.report.export import csv_text
-    from simulator.report.frames import flat_frame, points_frame, pools_frame
+    from simulator.report.frames import flat_frame, interval_frame, points_frame, pools_frame, tornado_frame
 
+    answers = comparison.answers
     write_text(folder / "answers.csv", csv_text(flat_frame(map(answer_json, answers))))
     write_text(folder / "points.csv", csv_text(points_frame(answers)))
     points = [point for answer in answers for point in (answer.held, answer.broken) if point and len(point.pools) > 1]
     if points:
         write_text(folder / "pools.csv", csv_text(pools_frame(points)))
+    if any(answer.uncertainty for answer in answers):
+        write_text(folder / "uncertainty.csv", csv_text(interval_frame(comparison)))
+        write_text(folder / "tornado.csv", csv_text(tornado_frame(comparison)))
 
 
 def _write_report(path: Path, comparison: Comparison, scenarios: list[Scenario], provenance: Provenance) -> None:

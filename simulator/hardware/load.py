@@ -6,6 +6,7 @@ Inputs come from `hardware_profiles` (or a path, or an inline mapping of a scena
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, replace
 from dataclasses import fields as dataclass_fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from simulator.hardware.preset import Preset, overridden
 from simulator.hardware.profile import PoolFields, Profile, parse
 from simulator.hardware.quality import Field, worst_quality
 from simulator.hardware.schemas import DEPLOYMENT, ENGINE, MODEL, POOL, SYSTEM
+from simulator.hardware.spread import Change
 from simulator.hardware.system import System
 
 Ref = str | Path | Mapping[str, Any]
@@ -47,16 +49,16 @@ GAINS = "gains per draft between 0 and 1, never growing"
 """What mean accepted lengths must show to belong to a distribution."""
 
 
-def load_system(ref: Ref) -> System:
-    """A system by name, path or inline mapping. Raises `UserError` with every mistake in it."""
-    profile = parse(ref, SYSTEM, "systems")
+def load_system(ref: Ref, change: Change | None = None) -> System:
+    """A system by name, path or inline mapping, with every field changed. Raises `UserError` with every mistake in it."""
+    profile = _changed(parse(ref, SYSTEM, "systems"), change)
     _raise_if(range_mistakes(profile, "idle_w", profile["idle_w"] <= profile["tdp_w"], f"at most tdp_w, {profile['tdp_w']:g} W"))
     return System(**_common(profile), **{key: profile.get(key, 0.0) for key in SYSTEM})
 
 
-def load_model(ref: Ref) -> ModelCard:
-    """A model card by name, path or inline mapping. Raises `UserError` with every mistake in it."""
-    profile = parse(ref, MODEL, "models")
+def load_model(ref: Ref, change: Change | None = None) -> ModelCard:
+    """A model card by name, path or inline mapping, with every field changed. Raises `UserError` with every mistake in it."""
+    profile = _changed(parse(ref, MODEL, "models"), change)
     _raise_if(card_mistakes(profile))
     means = profile.get("accept_means", ())
     if means:
@@ -64,15 +66,20 @@ def load_model(ref: Ref) -> ModelCard:
     return ModelCard(**_common(profile), **card_parts(profile))
 
 
-def load_engine(ref: Ref) -> Preset:
-    """An engine preset by name, path or inline mapping. Raises `UserError` with every mistake in it."""
-    profile = parse(ref, ENGINE, "engines")
+def load_engine(ref: Ref, change: Change | None = None) -> Preset:
+    """An engine preset by name, path or inline mapping, with every field changed. Raises `UserError` with every mistake in it."""
+    profile = _changed(parse(ref, ENGINE, "engines"), change)
     _raise_if(range_mistakes(profile, "ratio_min", profile["ratio_min"] <= profile["ratio_init"], "at most ratio_init"))
     return Preset(**_common(profile), imitates=profile["imitates"])
 
 
 def load_deployment(
-    ref: Ref, overrides: Mapping[str, Any] | None = None, *, system: System | None = None, model: ModelCard | None = None
+    ref: Ref,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    system: System | None = None,
+    model: ModelCard | None = None,
+    change: Change | None = None,
 ) -> Deployment:
     """A deployment by name, path or inline mapping, with its KV pools and accepted-length distribution worked out.
 
@@ -83,6 +90,8 @@ def load_deployment(
         Fields to replace, whole or by bare value; ``pools`` maps names to such mappings.
     system, model : optional
         What it runs on and serves; by default loaded by the names the deployment gives. What else the deployment leaves out is derived.
+    change : callable, optional
+        What becomes of every field, the preset's and by default the system's and the model's too, before anything is computed from it.
 
     Raises
     ------
@@ -91,10 +100,11 @@ def load_deployment(
     """
     given = {kind: _said(kind, part.name) for kind, part in (("system", system), ("model", model)) if part is not None}
     profile = parse(ref, DEPLOYMENT, "deployments", overrides, POOL, given)
-    system = system or _named(profile, "system", load_system)
-    model = model or _named(profile, "model", load_model)
+    system = system or _named(profile, "system", partial(load_system, change=change))
+    model = model or _named(profile, "model", partial(load_model, change=change))
     profile = completed(profile, system, model, map(load_system, names("systems")))
-    preset = _engine(profile)
+    profile = _changed(profile, change, f"{profile['model']} on {profile['system']}")
+    preset = _engine(profile, change)
     options = preset.options(profile["drafts"])
     views = {
         name: replace(profile, fields={**preset.options(profile["drafts"], _role(pool)), **profile.fields, **pool.fields})
@@ -134,16 +144,21 @@ def _role(pool: PoolFields) -> str:
     return str(pool.fields["role"].value) if "role" in pool.fields else "mixed"
 
 
-def _engine(profile: Profile) -> Preset:
+def _changed(profile: Profile, change: Change | None, subject: str = "") -> Profile:
+    """The profile with its fields changed; a deployment's subject is not its own name but the model on the system."""
+    return profile if change is None else profile.mapped(partial(change, subject or profile.name))
+
+
+def _engine(profile: Profile, change: Change | None) -> Preset:
     """The preset that a deployment names, by itself or as the engine it imitates."""
     imitated = profile.get("imitates", "").partition("@")[0]
     if "engine" in profile.fields:
-        preset = _named(profile, "engine", load_engine)
+        preset = _named(profile, "engine", partial(load_engine, change=change))
         name = preset.imitates.partition("@")[0]
         _raise_if(range_mistakes(profile, "imitates", imitated == name, f"{name}@version, as engine says") if imitated else [])
         return preset
     try:
-        return load_engine(imitated)
+        return load_engine(imitated, change)
     except UserError as error:
         wrong, field = error.mistakes[0], profile.fields["imitates"]
         found = replace(wrong, file=field.file or profile.file, field="imitates.value", value=repr(field.value), line=field.line)

@@ -6,7 +6,7 @@ mapping of names to such fields; the whole is described in `hardware_profiles/RE
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,11 @@ class Profile:
     def quality(self) -> str:
         """Worst quality among the fields."""
         return worst_quality(field.quality for field in self.fields.values())
+
+    def mapped(self, change: Callable[[Field], Field]) -> "Profile":
+        """The profile with every field, those of its pools too, replaced by what a function makes of it."""
+        pools = {name: replace(pool, fields={k: change(f) for k, f in pool.fields.items()}) for name, pool in self.pools.items()}
+        return replace(self, fields={k: change(f) for k, f in self.fields.items()}, pools=pools)
 
 
 EMPTY = Profile("", "", "", (), {})

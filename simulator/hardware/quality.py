@@ -9,8 +9,28 @@ QUALITIES = ("datasheet", "measured", "fitted", "estimated", "assumed")
 
 
 @dataclass(frozen=True)
+class Spread:
+    """How wrong a value may be, as its author wrote it (docs/uncertainty.md).
+
+    Attributes
+    ----------
+    relative : float
+        Relative standard deviation of a lognormal distribution about the value; 0 where ``low`` and ``high`` are given.
+    low, high : float
+        What the true value lies between nine times in ten; 0 where ``relative`` is given.
+    """
+
+    relative: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+
+
+@dataclass(frozen=True)
 class Field:
-    """One value of a profile, as its author wrote it; ``line`` is 1-based, 0 when it was not read from a file."""
+    """One value of a profile, as its author wrote it; ``line`` is 1-based, 0 when it was not read from a file.
+
+    ``spread`` is None where the author gave none: the quality then stands for it (`simulator.hardware.spread`).
+    """
 
     name: str
     value: Any
@@ -20,6 +40,7 @@ class Field:
     note: str = ""
     file: str = ""
     line: int = 0
+    spread: Spread | None = None
 
 
 def worst_quality(qualities: Iterable[str]) -> str:

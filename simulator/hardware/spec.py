@@ -8,11 +8,17 @@ from typing import Any
 from simulator.catalog import nearest
 from simulator.document import Raw, bare
 from simulator.errors import Mistake
-from simulator.hardware.quality import QUALITIES, Field
+from simulator.hardware.quality import QUALITIES, Field, Spread
 
-FIELD_KEYS = ("value", "unit", "source", "quality", "note")
+FIELD_KEYS = ("value", "unit", "source", "quality", "note", "spread")
 NO_UNIT = "none"
 """Unit of words and switches."""
+
+MOST_SPREAD = 5.0
+"""A value that may be wrong by more than five times itself is no value."""
+
+BARE_SOURCE = "given in the scenario"
+"""Source of a bare value."""
 
 SOURCE = "where the value comes from"
 
@@ -85,7 +91,7 @@ def read_fields(
         elif bare_allowed and not isinstance(item.value, dict):
             if _check_value(name, item, schema[key], file, mistakes):
                 value = _value(item, schema[key])
-                fields[key] = Field(name, value, schema[key].unit, "given in the scenario", "assumed", "", file, item.line)
+                fields[key] = Field(name, value, schema[key].unit, BARE_SOURCE, "assumed", "", file, item.line)
         elif (field := _field(name, item, schema[key], file, mistakes)) is not None:
             fields[key] = field
     return fields
@@ -101,8 +107,8 @@ def _field(key: str, item: Raw, spec: Spec, file: str, mistakes: list[Mistake]) 
         if part not in FIELD_KEYS:
             hint = nearest(part, list(FIELD_KEYS))
             mistakes.append(Mistake(file, f"{key}.{part}", "an unknown key", ", ".join(FIELD_KEYS), hint, raw.line))
-    if "value" in parts:
-        _check_value(key, parts["value"], spec, file, mistakes)
+    good = "value" in parts and _check_value(key, parts["value"], spec, file, mistakes)
+    spread = _spread(f"{key}.spread", parts["spread"], bare(parts["value"]), spec, file, mistakes) if good and "spread" in parts else None
     needed = {"value": spec.allowed, "unit": spec.unit, "source": SOURCE, "quality": ", ".join(QUALITIES)}
     for part, allowed in needed.items():
         if part not in parts:
@@ -113,7 +119,7 @@ def _field(key: str, item: Raw, spec: Spec, file: str, mistakes: list[Mistake]) 
         return None
     value = _value(parts["value"], spec)
     note = str(parts["note"].value) if "note" in parts else ""
-    return Field(key, value, spec.unit, str(parts["source"].value), str(parts["quality"].value), note, file, item.line)
+    return Field(key, value, spec.unit, str(parts["source"].value), str(parts["quality"].value), note, file, item.line, spread)
 
 
 def _value(raw: Raw, spec: Spec) -> Any:
@@ -148,6 +154,27 @@ def _check_value(key: str, raw: Raw, spec: Spec, file: str, mistakes: list[Mista
     if problem:
         mistakes.append(Mistake(file, f"{key}.value", repr(value), spec.allowed, hint, raw.line))
     return not problem
+
+
+def _spread(name: str, raw: Raw, value: Any, spec: Spec, file: str, mistakes: list[Mistake]) -> Spread | None:
+    """A relative standard deviation, or ``{low, high}`` around the value; None, with a mistake, for what is neither."""
+    given, listed = bare(raw), spec.kind == "numbers"
+    ends: list[Any] = [given["low"], given["high"]] if isinstance(given, dict) and set(given) == {"low", "high"} else []
+    if spec.kind not in ("number", "count", "numbers"):
+        mistakes.append(Mistake(file, name, repr(given), "none: only numbers may be wrong by a share", line=raw.line))
+    elif ends and not listed and all(map(_is_number, ends)) and 0 < ends[0] <= value <= ends[1]:
+        return Spread(low=float(ends[0]), high=float(ends[1]))
+    elif _is_number(given) and 0 <= given <= MOST_SPREAD:
+        return Spread(relative=float(given))
+    else:
+        around = "" if listed else f", or {{low, high}} with 0 < low <= {value} <= high"
+        allowed = f"a relative standard deviation, 0 to {MOST_SPREAD:g}{around}"
+        mistakes.append(Mistake(file, name, repr(given), allowed, _number_hint(given), raw.line))
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _in_range(value: Any, spec: Spec) -> bool:

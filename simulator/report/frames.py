@@ -9,11 +9,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from simulator.capacity.metrics import output_speed_tok_s, to_seconds
-from simulator.capacity.results import Answer, Series, Summary
+from simulator.capacity.results import Answer, Comparison, Series, Summary, Uncertainty
 from simulator.engine.world import CALL_COLUMNS, Output
 from simulator.report.phrases import tier
 
-__all__ = ["calls_frame", "flat_frame", "points_frame", "pool_series_frame", "pools_frame", "series_frame"]
+__all__ = [
+    "calls_frame",
+    "flat_frame",
+    "interval_frame",
+    "points_frame",
+    "pool_series_frame",
+    "pools_frame",
+    "series_frame",
+    "tornado_frame",
+]
 
 
 def calls_frame(output: Output) -> pd.DataFrame:
@@ -76,6 +85,37 @@ def pools_frame(points: Iterable[Summary]) -> pd.DataFrame:
         for pool in point.pools
     ]
     return flat_frame(rows)
+
+
+def interval_frame(comparison: Comparison) -> pd.DataFrame:
+    """One row for each quantity of each answer and ratio: its value, and its percentiles over draws from the profiles."""
+    return pd.DataFrame(
+        [
+            {"of": found.of, "slo": name, "quantity": key, "nominal": found.nominal[key], **asdict(interval)}
+            for name, found in _uncertain(comparison)
+            for key, interval in found.intervals.items()
+        ]
+    )
+
+
+def tornado_frame(comparison: Comparison) -> pd.DataFrame:
+    """One row for each quantity of each answer and ratio under each group of fields moved alone, at its better and its worse end."""
+    return pd.DataFrame(
+        [
+            {"of": found.of, "slo": name, "profile": swing.profile, "fields": " ".join(swing.fields), "quality": swing.quality}
+            | {"better_factor": swing.factors[0], "worse_factor": swing.factors[1], "quantity": key, "nominal": found.nominal[key]}
+            | {"better": ends[0], "worse": ends[1]}
+            for name, found in _uncertain(comparison)
+            for swing in found.swings
+            for key, ends in swing.values.items()
+        ]
+    )
+
+
+def _uncertain(comparison: Comparison) -> list[tuple[str, Uncertainty]]:
+    own = [(tier(answer.slo), answer.uncertainty) for answer in comparison.answers]
+    ratios = [(row["tier"], found) for row, found in zip(comparison.ratios, comparison.uncertainty, strict=False)]
+    return [(name, found) for name, found in (*own, *ratios) if found]
 
 
 def flat_frame(documents: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

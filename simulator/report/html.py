@@ -9,11 +9,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from simulator.capacity.results import Answer, Comparison, Sprint, Summary
-from simulator.report import pool_tables, tables
+from simulator.report import pool_tables, tables, uncertainty_tables
 from simulator.report.canvas import VARIABLES, Drawing, colours
 from simulator.report.figures import answer_drawings, run_drawings
 from simulator.report.grounds import Footing
 from simulator.report.phrases import BASES, QUALITIES, by_tier, finding, number, percent, plain, promise, systems, tier, words
+from simulator.report.uncertainty_figures import uncertainty_drawings
 
 DARK = {
     "ink": "#e8ebf0", "muted": "#a3adba", "grid": "#2c333d", "surface": "#14181e", "bad": "#ff6b60",
@@ -83,7 +84,8 @@ def render(comparison: Comparison, footings: Sequence[Footing], provenance: Prov
         sprints=tables.sprint_sheet(comparison) if comparison.sprints else None,
         turns=tables.disagreements(comparison),
         inside=[sheet for answer in answers for sheet in pool_tables.inside(answer)],
-        drawings=_inline(answer_drawings(answers)),
+        uncertain=uncertainty_tables.uncertainty_sheets(comparison),
+        drawings=_inline([*answer_drawings(answers), *uncertainty_drawings(comparison)]),
         limits=[(plain(a.system), tier(a.slo), plain(a.sentence), _edge(a)) for group in groups.values() for a in group],
         quality=_worst([a.quality for a in answers]),
         notes=list(dict.fromkeys(f"{plain(a.deployment)}: {plain(note)}" for a in answers if a.held for note in a.held.notes)),
@@ -109,6 +111,7 @@ def render_run(summary: Summary, footings: Sequence[Footing], provenance: Proven
         sprints=None,
         turns=[],
         inside=pool_tables.inside_run(named),
+        uncertain=[],
         drawings=_inline(run_drawings(named)),
         limits=_why(named),
         quality=plain(named.quality),
@@ -138,7 +141,9 @@ def titled(comparison: Comparison, titles: Mapping[str, str]) -> Comparison:
         {key: titles.get(value, value) if key in ("system", "against") else value for key, value in row.items()}
         for row in comparison.ratios
     )
-    return Comparison(tuple(map(answer, comparison.answers)), tuple(map(sprint, comparison.sprints)), ratios)
+    return replace(
+        comparison, answers=tuple(map(answer, comparison.answers)), sprints=tuple(map(sprint, comparison.sprints)), ratios=ratios
+    )
 
 
 def _tiles(answers: Sequence[Answer]) -> list[Tile]:

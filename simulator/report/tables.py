@@ -25,7 +25,7 @@ class Sheet:
 
 
 def answers_sheet(answers: Sequence[Answer]) -> Sheet:
-    """Agents held by each system at each SLO, what limits it, and the worst quality of the numbers beneath."""
+    """Agents held by each system at each SLO, what limits it, its badge and the worst quality of the numbers beneath."""
     kinds = "; ".join(dict.fromkeys(plain(a.interval_kind) for a in answers))
     rows = tuple(
         (
@@ -39,14 +39,14 @@ def answers_sheet(answers: Sequence[Answer]) -> Sheet:
             percent(a.goodput_agents / a.agents_held) if a.agents_held else "–",
             limited_by(a.limiter, a.binding_pool, _pools(a)),
             words(a.binding),
-            plain(a.quality),
+            f"{plain(a.badge)},\n{plain(a.quality)}" if a.badge else plain(a.quality),
         )
         for group in by_tier(answers).values()
         for a in group
     )
     columns = (
         "SLO", "system", "agents\nheld", "interval", "GPUs", "agents\n/GPU", "cache\nhit",
-        "goodput\nagents", "limited by", "breaks\nfirst", "quality",
+        "goodput\nagents", "limited by", "breaks\nfirst", "badge,\nquality",
     )  # fmt: skip
     note = f"interval: {kinds}; goodput agents: the share of the held agents that meet the SLO each for itself"
     busy = [(a, a.held) for a in answers if a.held and a.held.threads > 1]
@@ -173,6 +173,7 @@ def run_sheet(summary: Summary) -> Sheet:
         ("limited by", limited_by(s.limiter, s.binding_pool, s.pools)),
         *([("why", plain(s.why))] if s.why else []),
         ("scheduling", plain(s.engine)),
+        ("badge", f"{plain(s.badge)}{_because(s)}"),
         ("quality", f"{plain(s.quality)} (worst of the fields beneath)"),
     )
     return Sheet(
@@ -215,6 +216,13 @@ def joules(energy_j: float) -> str:
         if energy_j >= size:
             return f"{number(energy_j / size)} {unit}"
     return f"{number(energy_j)} J"
+
+
+def _because(summary: Summary) -> str:
+    """The fields that keep a badge from being better, each name once, the first few."""
+    names = list(dict.fromkeys(name.rpartition(".")[2] for name in summary.badge_because))
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return f" ({', '.join(map(plain, names[:4]))}{more})" if names else ""
 
 
 def _host(summary: Summary) -> str:

@@ -98,6 +98,24 @@ def test_capacity_table_ends_with_what_limits(command: Command, tiny: str) -> No
     assert result.stdout.rstrip().endswith(".")
 
 
+def test_uncertainty_has_tables_files_and_keys(command: Command, tiny: str, tmp_path: Path) -> None:
+    result = command("capacity", tiny, "--uncertainty", "2", "--csv", str(tmp_path), "--html", str(tmp_path / "c.html"))
+    assert result.exit_code == 0, result.stderr
+    for part in ("Intervals over the errors of the profiles", "What to measure next: hgx_h200", "least–most", "estimated"):
+        assert part in result.stdout
+    assert "with moved fields" in result.stderr
+    assert {row["quantity"] for row in rows_of(tmp_path / "uncertainty.csv")} >= {"agents_held", "agents_per_mw_facility"}
+    assert any("pue" in row["fields"] for row in rows_of(tmp_path / "tornado.csv"))
+    assert "--set uncertainty.samples=2" in (tmp_path / "c.html").read_text(encoding="utf-8")
+
+
+def test_no_draws_are_refused_with_what_is_allowed(command: Command, tiny: str) -> None:
+    for question in ("capacity", "compare"):
+        result = command(question, tiny, "--uncertainty", "0")
+        assert result.exit_code == 2
+        assert "uncertainty.samples; found 0; allowed: a whole number >= 2" in result.stderr
+
+
 def test_pools_have_tables_files_and_a_reason(command: Command, tiny: str, tmp_path: Path) -> None:
     pools = ["--set", "deployment=gb300_nvl72_v4pro_60tps_pd"]
     result = command("run", tiny, *pools, "--csv", str(tmp_path), "--html", str(tmp_path / "r.html"))

@@ -55,8 +55,8 @@ BAD = {
     "unknown quality": ('maximum", quality: datasheet', 'maximum", quality: mesured', "nameplate_w.quality", "'mesured'",
                         "datasheet, measured", "did you mean 'measured'?"),
     "unknown part": ("value: 700, unit: W,", "value: 700, units: W, unit: W,", "tdp_w.units", "unknown key", "value, unit", "mean 'unit'?"),
-    "bare value": ('pue: {value: 1.28, unit: "1", source: "within 1.25-1.30 for air cooling", quality: assumed}', "pue: 1.28",
-                   "pue", "1.28", "{value, unit, source, quality}", ""),
+    "bare value": ("gpus: {value: 8, unit: GPUs, source: vendor datasheet, quality: datasheet}", "gpus: 8",
+                   "gpus", "8", "{value, unit, source, quality}", ""),
     "contradiction": ("idle_w: {value: 115,", "idle_w: {value: 900,", "idle_w.value", "900", "at most tdp_w, 700 W", ""),
     "wrong notes": ("notes:\n  - One air-cooled node of 8 GPUs.", "notes: 5", "notes", "5", "a list of sentences", ""),
 }  # fmt: skip
