@@ -128,7 +128,7 @@ def test_facility_watts_alone_move_the_facility_basis_alone_and_play_nothing(mon
 
 
 def test_power_law_moves_watts_and_not_agents() -> None:
-    asked = scenario(system=exact("systems", "hgx_h200", power_floor={"spread": 0.1}))
+    asked = scenario(system=exact("systems", "hgx_h200", power_hbm={"spread": 0.1}))
     found = uncertainty(asked)
     (swing,) = found.swings
     assert set(swing.values["agents_held"]) == {found.nominal["agents_held"]}

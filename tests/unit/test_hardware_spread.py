@@ -108,7 +108,7 @@ def test_a_fitted_law_moves_as_one_in_every_pool() -> None:
     system, model = load_system(usual.system), load_model(usual.model)
     assert {pool.name for pool in worse.pools} == {"prefill", "decode"}
     for before, after in zip(usual.pools, worse.pools, strict=True):
-        free = [replace(pool, law=replace(pool.law, host_s=0.0)) for pool in (before, after)]
+        free = [replace(pool, law=replace(pool.law, host_s=0.0, wider_token_s=0.0)) for pool in (before, after)]
         one, other = (step_law(system, model, usual, pool) for pool in free)
         for key in ("floor_ps", "seq_ps", "ctx_fp", "decode_token_ps", "prefill_token_ps", "pair_fp"):
             assert getattr(other, key) / getattr(one, key) == pytest.approx(1.1, rel=1e-3), key
@@ -175,6 +175,8 @@ def _requalified(quality: str, source: Mapping[str, str]) -> Deployment:
 
 def test_the_badge_follows_quality_and_calibration() -> None:
     system = load_system("hgx_h200")
+    assert badge(system, _requalified("fitted", {})).word == ESTIMATED  # its power law takes terms from H100's fit
+    system = replace(system, fields={k: replace(f, quality="fitted") if k.startswith("power_") else f for k, f in system.fields.items()})
     assert badge(system, _requalified("fitted", {})).word == FITTED
     assert badge(system, _requalified("measured", {})).word == FITTED
     assert badge(system, _requalified("estimated", {})).word == ESTIMATED
