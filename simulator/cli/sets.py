@@ -104,6 +104,10 @@ def convert(
     characters_per_token: Annotated[
         float, typer.Option("--characters-per-token", min=0.1, help="Rule for texts without recorded counts.")
     ] = 3.5,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option("--tokenizer", metavar="FILE", help="Count such texts by this tokenizer.json (extra tokens).", show_default=False),
+    ] = None,
 ) -> None:
     """Read any known format and write it as a native file, numbers only."""
     from dataclasses import replace
@@ -112,6 +116,7 @@ def convert(
     from simulator.cli.screen import say
     from simulator.workload.load import load_trajectories
     from simulator.workload.records import Reading
+    from simulator.workload.tokens import by_characters, by_tokenizer
 
     refuse_name(out)
     if prompts not in (None, "full", "delta"):
@@ -120,7 +125,8 @@ def convert(
         raise typer.BadParameter("--idle-cap and --characters-per-token are numbers")
     say(f"reading {source}")
     kind = cast(Literal["full", "delta"] | None, prompts)
-    found = load_trajectories(source, Reading(skip_bad, idle_cap_s, block_tokens, kind, characters_per_token))
+    rule = by_tokenizer(tokenizer) if tokenizer else by_characters(characters_per_token)
+    found = load_trajectories(source, Reading(skip_bad, idle_cap_s, block_tokens, kind, rule))
     if "skipped" in found.provenance:
         say(f"skipped: {found.provenance['skipped']}")
     write_set(replace(found, name=name) if name else found, out)

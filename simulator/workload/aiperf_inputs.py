@@ -46,7 +46,7 @@ def read_aiperf_inputs(path: Path, reading: Reading = Reading()) -> TrajectorySe
     for name in sorted(rows.keys() - _reached(rows, below)):
         with records.record():
             rows[name].refuse("session_id", "a session that is not forked or spawned by what it leads to")
-    method = f"estimated tokens: characters as JSON over {reading.characters_per_token:g}, answers by their stated length; {COMPARED}"
+    method = f"estimated tokens: {reading.token_rule.name}, answers by their stated length; {COMPARED}"
     return sessions.as_set("AIPerf inputs", "estimated", method, "generated")
 
 
@@ -76,7 +76,7 @@ class _Context:
         self.ends.append(tokens + (self.ends[-1] if self.ends else 0))
 
     def say(self, message: Any, reading: Reading) -> None:
-        self.add(prompt_of([message]).ids[0], estimated_tokens(message, reading))
+        self.add(prompt_of([message], reading).ids[0], estimated_tokens(message, reading))
 
     def copy(self) -> _Context:
         other = _Context()

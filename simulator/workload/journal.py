@@ -20,7 +20,7 @@ from simulator.workload.trajectory import TrajectorySet
 
 JOURNAL = "agentwatt-record"
 VERSION = 1
-CHARACTERS_PER_TOKEN = Reading().characters_per_token
+CHARACTERS_PER_TOKEN = Reading().token_rule.per_token
 """Rule where an endpoint counts no tokens: characters as JSON (prompt) or as text (answer) over this."""
 
 

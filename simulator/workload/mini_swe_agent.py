@@ -52,7 +52,7 @@ def _stamp(message: Row) -> float | None:
 
 
 def _thread(messages: list[Row], records: Records) -> Thread:
-    thread, prompt, clock_s = Thread(), Prompt(), 0.0
+    thread, prompt, clock_s = Thread(), Prompt(records.reading.token_rule), 0.0
     for index, message in enumerate(messages):
         if message.values.get("role") == "assistant" and prompt.ids:
             end_s = _stamp(message)
@@ -83,4 +83,4 @@ def _tokens(message: Row, prompt: Prompt, records: Records) -> tuple[int, int]:
         records.counts["recorded"] += 1
         return usage.whole("prompt_tokens", 1), max(1, usage.whole("completion_tokens"))
     records.counts["estimated"] += 1
-    return prompt.tokens(records.reading), estimated_tokens(message.values, records.reading)
+    return prompt.tokens, estimated_tokens(message.values, records.reading)

@@ -110,14 +110,14 @@ def _time(event: Row) -> float | None:
 
 def _from_events(history: list[Row], records: Records) -> Thread:
     """Requests of a run without usage: an action of the agent is an answer, what stands before it the prompt."""
-    thread, prompt, clock_s = Thread(), Prompt(), 0.0
+    thread, prompt, clock_s = Thread(), Prompt(records.reading.token_rule), 0.0
     for index, event in enumerate(history):
         mine = "action" in event.values and event.values.get("source", "agent") == "agent" and event.values["action"] != "system"
         if mine and prompt.ids:
             end_s = _time(event)
             after_s = _time(history[index + 1]) if index + 1 < len(history) and "observation" in history[index + 1].values else None
             ran_s = max(0.0, after_s - end_s) if after_s is not None and end_s is not None else None
-            size, answer = prompt.tokens(records.reading), estimated_tokens(event.values, records.reading)
+            size, answer = prompt.tokens, estimated_tokens(event.values, records.reading)
             start_s = min(clock_s, end_s) if end_s is not None else clock_s
             model_s = None if end_s is None else end_s - start_s
             tool = str(event.values["action"])

@@ -12,6 +12,7 @@ from typing import Any, Literal, NoReturn
 
 from simulator.errors import Mistake, UserError
 from simulator.workload.source import Limits, Source, parse_json, sources
+from simulator.workload.tokens import TokenRule, by_characters
 
 IDLE_CAP_S = 60.0
 """Longest wait replayed after a call. Waits of recordings mix tools and people; longer ones are cut to this (an assumption)."""
@@ -35,8 +36,8 @@ class Reading:
         Tokens of a hash block, for formats whose files do not say (Dynamo).
     prompts : {"full", "delta"}, optional
         Whether a session's lengths are whole prompts or what each adds, for formats that use one name for both (Dynamo, AIPerf).
-    characters_per_token : float
-        Rule for texts without recorded counts (docs/trajectory-format.md has its measured error).
+    token_rule : TokenRule
+        For texts without recorded counts.
     limits : Limits
     """
 
@@ -44,7 +45,7 @@ class Reading:
     idle_cap_s: float = IDLE_CAP_S
     block_tokens: int | None = None
     prompts: Literal["full", "delta"] | None = None
-    characters_per_token: float = 3.5
+    token_rule: TokenRule = field(default_factory=by_characters)
     limits: Limits = field(default_factory=Limits)
 
 

@@ -31,7 +31,7 @@ def read_swe_agent(path: Path, reading: Reading = Reading()) -> TrajectorySet:
             labels = {"harness": "SWE-agent", "environment": run.text("environment", "")}
             sessions.add(PurePath(source.name).name.removesuffix(".traj"), thread, labels)
     counts = records.counts
-    method = f"estimated tokens: characters as JSON over {reading.characters_per_token:g}; {COMPARED}"
+    method = f"estimated tokens: {reading.token_rule.name}; {COMPARED}"
     scaled = f"{counts['scaled']} of {counts['files']} runs scaled to their recorded totals; {counts['timed']} steps with an execution time"
     return sessions.as_set("SWE-agent runs", "estimated", method, counts=scaled)
 
@@ -43,9 +43,9 @@ def is_swe_agent(rows: list[Any]) -> bool:
 
 def _thread(run: Row, records: Records) -> Thread:
     steps = run.rows("trajectory")
-    prompts = _prompts(run, steps)
+    prompts = _prompts(run, steps, records.reading)
     stats = (run.inner("info").inner("model_stats", None)) or Row(run.file, 0, {})
-    estimated = [prompt.tokens(records.reading) for prompt in prompts]
+    estimated = [prompt.tokens for prompt in prompts]
     answers = [estimated_tokens(step.text("response", " "), records.reading) for step in steps[: len(prompts)]]
     sent, received = stats.whole("tokens_sent", 0, 0), stats.whole("tokens_received", 0, 0)
     records.counts["scaled"] += bool(sent)
@@ -61,15 +61,15 @@ def _thread(run: Row, records: Records) -> Thread:
     return thread
 
 
-def _prompts(run: Row, steps: list[Row]) -> list[Prompt]:
+def _prompts(run: Row, steps: list[Row], reading: Reading) -> list[Prompt]:
     """The prompt of each step."""
     if all(isinstance(step.values.get("messages", step.values.get("query")), list) for step in steps):
-        return [prompt_of(step.values.get("messages") or step.values.get("query") or []) for step in steps]
+        return [prompt_of(step.values.get("messages") or step.values.get("query") or [], reading) for step in steps]
     history = run.rows("history")
     answers = [n for n, message in enumerate(history) if message.values.get("role") == "assistant" and not message.values.get("is_demo")]
     if len(answers) < len(steps):
         run.refuse("history", f"an answer for each of {len(steps)} steps")
-    return [prompt_of([message.values for message in history[:n]]) for n in answers[: len(steps)]]
+    return [prompt_of([message.values for message in history[:n]], reading) for n in answers[: len(steps)]]
 
 
 def _scaled(sizes: list[int], total: int) -> list[int]:

@@ -11,7 +11,6 @@ from simulator.errors import UserError
 from simulator.workload import load_trajectories
 from simulator.workload.messages import prompt_of
 from simulator.workload.native import native_text
-from simulator.workload.records import Reading
 from simulator.workload.source import sources
 from simulator.workload.statistics import statistics
 
@@ -67,7 +66,7 @@ def test_characters_stand_for_tokens_as_well_as_the_docs_say() -> None:
         for turn in turns:
             tokens = turn.get("recorded_prompt_tokens")
             if tokens:
-                found = prompt_of(turn["messages"], turn["tools"]).tokens(Reading())
+                found = prompt_of(turn["messages"], tools=turn["tools"]).tokens
                 errors.append(abs(found / tokens - 1))
                 estimated, recorded = estimated + found, recorded + tokens
     assert len(errors) == 168

@@ -8,6 +8,7 @@ import pytest
 from simulator.errors import UserError
 from simulator.workload import Call, SubAgent, load_trajectories
 from simulator.workload.records import Reading
+from simulator.workload.tokens import by_characters
 from tests.readers.test_mooncake import write
 
 SIZED = Reading(block_tokens=64)
@@ -74,7 +75,7 @@ def test_requests_that_wait_for_each_other_in_a_circle_are_refused(tmp_path: Pat
 
 def test_turns_of_aiperf_go_into_the_prompts_that_follow(tmp_path: Path) -> None:
     turns = [{"text": "x" * 400, "output_length": 30}, {"text": "y" * 100, "delay": 2000, "output_length": 7}]
-    found = load_trajectories(write(tmp_path / "m.jsonl", {"session_id": "s", "turns": turns}), Reading(characters_per_token=4))
+    found = load_trajectories(write(tmp_path / "m.jsonl", {"session_id": "s", "turns": turns}), Reading(token_rule=by_characters(4)))
     one, two = found.trajectories[0].calls
     overhead = len('{"role": "user", "text": ""}')
     assert (one.prompt_tokens, one.output_tokens, one.tool_s) == ((400 + overhead) // 4, 30, 2.0)
