@@ -72,7 +72,17 @@ def compare(rows: Sequence[Row], predictions: Mapping[str, Prediction]) -> Valid
     """Pairs of all rows that have a prediction, in the rows' order."""
     found = [(row, predictions[row.id]) for row in rows]
     pairs = tuple(
-        Pair(row.id, row.system, row.model, row.engine, row.mode, quantity, row.split, measured, float(getattr(prediction, quantity)))
+        Pair(
+            row.id,
+            row.system,
+            row.model,
+            row.engine,
+            row.mode,
+            quantity,
+            row.side(quantity),
+            measured,
+            float(getattr(prediction, quantity)),
+        )
         for row, prediction in found
         if not prediction.lacks
         for quantity, measured in row.measured.items()

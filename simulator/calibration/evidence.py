@@ -24,6 +24,10 @@ SERVING_FILES = ("silicon", "systems")
 """Files of the shipped evidence that hold serving rows, by stem."""
 
 
+WATTS_FITTED = "watts fitted"
+"""In the note of a row whose watts are among those of `power.csv` that a power law was fitted to; its times were not."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One measured operating point: fixed prompts and answers, so many clients in a closed loop.
@@ -85,6 +89,10 @@ class Row:
         parts = (self.system, self.model, self.engine, self.weights, self.mode, self.isl, self.osl)
         layout = (self.gpus, self.tp, self.dp, self.ep, self.drafts, self.prefill)
         return "|".join(map(str, (*parts, *layout)))
+
+    def side(self, quantity: str) -> str:
+        """The split of one of its quantities: watts are ``fit`` where the note says that a power law was fitted to them."""
+        return "fit" if quantity == "watts" and WATTS_FITTED in self.note else self.split
 
     @property
     def measured(self) -> dict[str, float]:
