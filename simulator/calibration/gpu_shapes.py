@@ -6,6 +6,7 @@ from typing import NamedTuple
 from simulator.calibration.gpu_cells import Entry
 from simulator.hardware.attention_compressed import CompressedAttention
 from simulator.hardware.attention_grouped import GroupedAttention
+from simulator.hardware.attention_hybrid import HybridAttention
 from simulator.hardware.attention_latent import LatentAttention
 from simulator.hardware.model_card import ModelCard
 
@@ -74,9 +75,23 @@ def _attention_matrices(model: ModelCard) -> list[Count]:
             ends = (own.q_lora_rank, own.heads * (own.nope_dim + own.rope_dim), own.heads * own.value_dim)
         case GroupedAttention() as own:
             ends = (own.hidden, (own.heads + 2 * own.kv_heads) * own.head_dim, own.heads * own.head_dim)
+        case HybridAttention() as own:
+            return _hybrid_matrices(own)
         case other:
             raise AssertionError(f"{model.name}: no shapes for {type(other).__name__}")
     return [Count("query", ends[0], ends[1], model.layers), Count("output", ends[2], model.hidden, model.layers)]
+
+
+def _hybrid_matrices(own: HybridAttention) -> list[Count]:
+    """Those of the GQA layers, whose queries carry a gate, and of the linear layers."""
+    values = own.linear_value_heads * own.linear_value_dim
+    mixed = 2 * own.linear_key_heads * own.linear_key_dim + 2 * values
+    return [
+        Count("query", own.hidden, 2 * (own.heads + own.kv_heads) * own.head_dim, own.full_layers),
+        Count("output", own.heads * own.head_dim, own.hidden, own.full_layers),
+        Count("linear_in", own.hidden, mixed, own.linear_layers),
+        Count("linear_out", values, own.hidden, own.linear_layers),
+    ]
 
 
 def _attention(model: ModelCard) -> tuple[str, Entry, Entry | None, int, int]:
@@ -87,7 +102,7 @@ def _attention(model: ModelCard) -> tuple[str, Entry, Entry | None, int, int]:
         case LatentAttention() as own:
             prompt = Entry(own.heads, own.nope_dim + own.rope_dim, own.value_dim)
             return "mla", Entry(1, own.entry_values, own.kv_lora_rank, shared=True), prompt, own.index_topk, 1
-        case GroupedAttention() as own:
+        case GroupedAttention() | HybridAttention() as own:
             entry = Entry(own.kv_heads, own.head_dim, own.head_dim)
             return "gqa", entry, entry, 0, 1
         case other:
