@@ -87,7 +87,7 @@ def samples_of(rows: Iterable[Row]) -> list[Sample]:
     for row in rows:
         if row.drafts or lacking(row) or not {"ttft_ms", "tpot_ms"} <= set(row.measured):
             continue
-        key = serving_key(row)
+        key = serving_key(row)._replace(osl=1)  # the law does not depend on it
         if key not in servings:
             servings[key] = _served(key)
         serving = servings[key]
