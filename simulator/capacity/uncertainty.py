@@ -8,8 +8,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from simulator.capacity.build import Prepared, prepare
 from simulator.capacity.point import Progress
 from simulator.capacity.processes import in_processes
@@ -171,7 +169,7 @@ def of_ratio(spread: Spread, against: Spread, sampling: Sampling) -> Uncertainty
     """Intervals and tornado of one answer over another, draw by draw."""
 
     def over(one: Figures, other: Figures) -> Figures:
-        return {key: value / other[key] if other[key] else float("nan") for key, value in one.items() if key != "agents_held"}
+        return {key: _over(value, other[key]) for key, value in one.items() if key != "agents_held"}
 
     def end(of: Spread, group: Group, side: int) -> Figures:
         return of.alone[group][side] if group in of.alone else of.nominal
@@ -191,7 +189,7 @@ def _summed(
     moving: Mapping[Group, Moving],
     sampling: Sampling,
 ) -> Uncertainty:
-    intervals = {key: Interval(*(float(p) for p in np.percentile([figures[key] for figures in drawn], PERCENTILES))) for key in nominal}
+    intervals = {key: _interval([figures[key] for figures in drawn]) for key in nominal}
     swings = [
         _swing(moving[group], {key: (good[key], bad[key]) for key in nominal})
         for group, (good, bad) in alone.items()
@@ -199,6 +197,25 @@ def _summed(
     ]
     ordered = tuple(sorted(swings, key=_width, reverse=True))
     return Uncertainty(name, sampling.samples, sampling.seed, dict(nominal), intervals, ordered)
+
+
+def _over(value: float, base: float) -> float:
+    """A ratio; infinite over a base of nobody, and nan where both hold nobody."""
+    if base:
+        return value / base
+    return math.inf if value else math.nan
+
+
+def _interval(values: Sequence[float]) -> Interval:
+    """Percentiles, linear between draws as `numpy.percentile` has them, of values that may be infinite; nan is left out."""
+    known = sorted(value for value in values if not math.isnan(value)) or [math.nan]
+    return Interval(*(_percentile(known, percentile) for percentile in PERCENTILES))
+
+
+def _percentile(ordered: Sequence[float], percentile: float) -> float:
+    place = percentile / 100 * (len(ordered) - 1)
+    below, above = ordered[math.floor(place)], ordered[math.ceil(place)]
+    return below if below == above else below + (above - below) * (place - math.floor(place))
 
 
 def _swing(moving: Moving, values: dict[str, tuple[float, float]]) -> Swing:

@@ -65,6 +65,8 @@ def number(value: float) -> str:
     """Three significant digits, whole above 100 and with thousands separators: 0.123, 12.3, 1,235."""
     if value != value:
         return "–"
+    if value == float("inf"):
+        return "∞"
     size = abs(value)
     if size >= 99.95 or value == 0:
         return f"{value:,.0f}"

@@ -57,10 +57,11 @@ def _bars(axes: Axes, found: Uncertainty, ratio: bool) -> None:
     shown = sorted(found.swings, key=lambda s: abs(s.values[SHOWN][0] - s.values[SHOWN][1]), reverse=True)[:BARS]
     for place, swing in enumerate(shown):
         for end, colour in zip(swing.values[SHOWN], SYSTEMS[:2], strict=True):
-            axes.barh(place, end - nominal, left=nominal, height=0.66, color=colour)
+            if end < float("inf"):
+                axes.barh(place, end - nominal, left=nominal, height=0.66, color=colour)
     ends = [end for swing in shown for end in swing.values[SHOWN]] + [interval.p5, interval.p95, nominal]
-    known = [end for end in ends if end > 0]
-    axes.axvspan(interval.p5, interval.p95, color=MUTED, alpha=0.12, linewidth=0)
+    known = [end for end in ends if 0 < end < float("inf")]
+    axes.axvspan(interval.p5, min(interval.p95, 1.15 * max(known, default=0.0)), color=MUTED, alpha=0.12, linewidth=0)
     axes.axvline(nominal, color=INK, linewidth=1.1)
     written = times(nominal) if ratio else number(nominal)
     axes.annotate(written, (nominal, 1), (3, -2), xycoords=("data", "axes fraction"), textcoords="offset points", va="top", fontsize=8.5)
@@ -71,5 +72,5 @@ def _bars(axes: Axes, found: Uncertainty, ratio: bool) -> None:
         axes.set_xscale("log")
         axes.set_xlim(min(known) / 1.15, max(known) * 1.15)
         plain_log_axis(axes.xaxis, min(known) / 1.15, max(known) * 1.15)
-    if min(ends) <= 0:
+    if len(known) < len(ends):
         axes.annotate("some end holds not one agent", (0.01, 0.01), xycoords="axes fraction", fontsize=7.5, color=BAD)

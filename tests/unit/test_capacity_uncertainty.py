@@ -4,6 +4,7 @@ import math
 from statistics import NormalDist
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -13,7 +14,7 @@ from simulator.capacity.hold import capacity
 from simulator.capacity.results import Interval, Uncertainty
 from simulator.capacity.scenario import Sampling, Scenario
 from simulator.capacity.scenario_file import load_scenario
-from simulator.capacity.uncertainty import carry
+from simulator.capacity.uncertainty import _interval, _over, carry
 from simulator.capacity.uncertainty_draws import Z90, latin_hypercube, moving_groups
 from simulator.capacity.uncertainty_edge import find_edge, moved_edge
 from simulator.catalog import find_data
@@ -159,6 +160,16 @@ def test_an_error_that_both_share_cancels_in_their_ratio() -> None:
     assert width(ratio.intervals["agents_per_gpu"]) < 0.1 * independent
     assert ratio.nominal["agents_per_gpu"] == pytest.approx(2, rel=0.06)
     assert ratio.swings[0].values["agents_per_gpu"] == pytest.approx((ratio.nominal["agents_per_gpu"],) * 2, rel=0.03)
+
+
+def test_a_ratio_over_nobody_is_infinite_and_does_not_hide_the_other_draws() -> None:
+    assert (_over(3.0, 2.0), _over(3.0, 0.0), _over(0.0, 2.0)) == (1.5, math.inf, 0.0)
+    assert math.isnan(_over(0.0, 0.0))
+    found = _interval([4.0, math.inf, 1.0, math.nan, 2.0, 3.0, math.inf])
+    assert found == Interval(1.25, 1.5, 3.5, math.inf, math.inf)
+    assert vars(_interval([5.0, 1.0, 4.0])) == pytest.approx(
+        dict(zip(("p5", "p10", "p50", "p90", "p95"), np.percentile([5.0, 1.0, 4.0], (5, 10, 50, 90, 95)), strict=True))
+    )
 
 
 def load_scenario_like(one: Scenario, e2e_speed_tok_s: float) -> Scenario:

@@ -100,6 +100,15 @@ def test_rows_for_spreadsheets(found: Comparison) -> None:
     assert {row["fields"] for row in tornado} == {"pue", "floor_s pools.decode.kv_efficiency"}
 
 
+def test_an_infinite_ratio_is_written_and_left_out_of_the_bars(found: Comparison) -> None:
+    one = found.uncertainty[0]
+    assert one is not None
+    endless = replace(one, intervals={key: replace(i, p90=float("inf"), p95=float("inf")) for key, i in one.intervals.items()})
+    whole = replace(found, uncertainty=(endless, *found.uncertainty[1:]))
+    assert "–∞×" in printed(whole)
+    assert "<svg" in uncertainty_drawings(whole)[1].svg
+
+
 def test_an_end_that_holds_nobody_is_drawn_and_said(found: Comparison) -> None:
     none = carried(10, 1000)
     zero = replace(none.swings[1], values={key: (good, 0.0) for key, (good, _) in none.swings[1].values.items()})
