@@ -1,21 +1,22 @@
 """What served a row: the deployment of its model on its system in its layout, by its engine's rules. Inputs are evidence rows."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from simulator.calibration.evidence import Row
 from simulator.capacity.fleet import engine_pools
 from simulator.catalog import names
 from simulator.engine.world import Pool
-from simulator.hardware.deployment import Deployment, LawCoefficients
-from simulator.hardware.efficiency import Fitted
+from simulator.hardware.deployment import Deployment
+from simulator.hardware.efficiency import efficiency_of
 from simulator.hardware.load import load_deployment, load_model, load_system
 from simulator.hardware.model_card import ModelCard
-from simulator.hardware.roofline import Layout, compute_type_of, law_defaults
+from simulator.hardware.roofline import Layout, compute_type_of
 from simulator.hardware.schemas import DEPLOYMENT
 from simulator.hardware.system import System
+from simulator.hardware.weights import weight_bits
 
+ROW = "the measured row, and what docs/validation.md assumes of all of them"
 STORED = ("mxfp4", "int4")
 """Weights of rows that are those of the published checkpoint."""
 
@@ -80,7 +81,7 @@ def serve(key: ServingKey) -> Serving:
         published = load_deployment(_published(key), system=system, model=model)
         return Serving(system, model, published, engine_pools(system, model, published), 0.0)
     deployment = load_deployment(served_as(key, system, model), system=system, model=model)
-    _, fitted = _law(key, system, model)
+    fitted = efficiency_of(system.name, key.engine, model.name, weight_bits(model, _weight_type(key)))
     return Serving(system, model, deployment, engine_pools(system, model, deployment), fitted.efficiency.request_s)
 
 
@@ -99,8 +100,8 @@ def _published(key: ServingKey) -> Mapping[str, Any]:
 
 
 def served_as(key: ServingKey, system: System, model: ModelCard) -> Mapping[str, Any]:
-    """The deployment of a key as a mapping of fields, its law from the datasheet, the card and the efficiencies of the stack."""
-    ranks, (law, fitted), layout = key.dp, _law(key, system, model), _layout(key, system, model)
+    """The deployment of a key as a mapping of fields; its law is left to be derived, as for any pair (`derive.py`)."""
+    layout = _layout(key, system, model)
     values: dict[str, Any] = {
         "engine": key.engine,
         "system": key.system,
@@ -117,7 +118,7 @@ def served_as(key: ServingKey, system: System, model: ModelCard) -> Mapping[str,
         "max_seqs": 1024,
         "gpus_per_worker": key.gpus,
         "attention": layout.attention,
-        "ranks": ranks,
+        "ranks": key.dp,
         "ep": key.gpus,
         "kv_pool_tokens": 0,
         "token_budget": 8192,
@@ -125,7 +126,6 @@ def served_as(key: ServingKey, system: System, model: ModelCard) -> Mapping[str,
         "max_new_tokens": key.osl,
         "router": "least_loaded",
         "max_context_tokens": min(131_072, model.max_context_tokens),
-        **asdict(law),
     }
     if model.attention.indexed:
         values["index_type"] = "fp8"
@@ -133,8 +133,8 @@ def served_as(key: ServingKey, system: System, model: ModelCard) -> Mapping[str,
         name: {
             "value": value,
             "unit": DEPLOYMENT[name].unit,
-            "source": fitted.source,
-            "quality": fitted.quality,
+            "source": ROW,
+            "quality": "assumed",
         }
         for name, value in values.items()
     }
@@ -147,7 +147,3 @@ def _layout(key: ServingKey, system: System, model: ModelCard) -> Layout:
 
 def _weight_type(key: ServingKey) -> str:
     return "stored" if key.weights in STORED else key.weights
-
-
-def _law(key: ServingKey, system: System, model: ModelCard) -> tuple[LawCoefficients, Fitted]:
-    return law_defaults(system, model, _layout(key, system, model), engine=key.engine, weight_type=_weight_type(key))
