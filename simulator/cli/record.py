@@ -35,7 +35,8 @@ def record(
     from simulator.cli.version import version
     from simulator.errors import Mistake, UserError
     from simulator.record.ledger import Ledger
-    from simulator.record.proxy import Proxy, upstream_of
+    from simulator.record.proxy import Proxy
+    from simulator.wire.address import address_of
     from simulator.workload.journal import Recorded, journal_header, journal_line
 
     refuse_name(out)
@@ -43,7 +44,7 @@ def record(
         raise UserError(
             Mistake(str(out), "--out", "a file that is there already", "a new file", "a recording is never written over another")
         )
-    upstream = upstream_of(to)
+    upstream = address_of(to, "record", "--to")
     named = _labels(labels or [])
     journal = out.with_name(f"{out.name}.journal")
     name = out.name.split(".")[0]
@@ -60,7 +61,7 @@ def record(
             journal.unlink()
             raise UserError(Mistake("record", "--port", str(port), "a free port", os.strerror(error.errno or 0))) from error
         say(f"recording calls to {upstream.host}; journal: {journal}")
-        if upstream.scheme == "http" and upstream.host not in ("localhost", "127.0.0.1", "::1"):
+        if upstream.scheme == "http" and not upstream.local:
             say(f"{upstream.host} is asked over http: keys and prompts travel unencrypted")
         say(f"export OPENAI_BASE_URL={proxy.base_url}")
         open_calls = _serve(proxy)

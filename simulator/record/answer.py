@@ -1,19 +1,18 @@
 """What is kept of a response: token counts, characters generated, the digest of its id. Inputs are its bytes as they pass.
 
-Streams are read by the rules of server-sent events: lines end with CR, LF or both, wherever the network cut them; an event ends with an
-empty line. Compressed bodies are unpacked beside the stream that passes. What cannot be read (another coding, more than `MOST_BYTES` at
-once) is left alone: the response passes all the same. Nothing of the content is kept.
+Compressed bodies are unpacked beside the stream that passes. What cannot be read (another coding, more than `MOST_BYTES` at once) is left
+alone: the response passes all the same. Nothing of the content is kept.
 """
 
 import json
-import re
 import zlib
 from typing import Any
 
 from simulator.record.prompt import digest_of
+from simulator.wire.counts import Counts, read_counts
+from simulator.wire.events import Events
 
 MOST_BYTES = 64 << 20
-LINE_END = re.compile(rb"\r\n|\n|\r")
 READABLE = ("identity", "gzip", "x-gzip", "deflate")
 """Content codings that can be read."""
 
@@ -23,8 +22,8 @@ class Answer:
 
     Attributes
     ----------
-    prompt_tokens, output_tokens, cached_tokens : int or None
-        As the server counted them; None where it did not.
+    counts : Counts
+        As the server counted them.
     characters : int
         Of text, reasoning and tool arguments that were generated.
     ids : set of bytes
@@ -33,9 +32,7 @@ class Answer:
     """
 
     def __init__(self, content_type: str, coding: str, salt: bytes) -> None:
-        self.prompt_tokens: int | None = None
-        self.output_tokens: int | None = None
-        self.cached_tokens: int | None = None
+        self.counts = Counts()
         self.characters = 0
         self.ids: set[bytes] = set()
         self.salt = salt
@@ -44,7 +41,7 @@ class Answer:
         self.readable = coding in READABLE
         self.unpacker = zlib.decompressobj(47) if coding != "identity" and self.readable else None  # 47: gzip or zlib, by the header
         self.held = bytearray()
-        self.data: list[bytes] = []
+        self.events = Events()
 
     def feed(self, content: bytes) -> None:
         """Looks at the next bytes."""
@@ -56,37 +53,25 @@ class Answer:
                 self.readable = not self.unpacker.unconsumed_tail
         except zlib.error:
             self.readable = False
-        if not self.readable or len(self.held) + len(content) > MOST_BYTES:
+        if not self.readable or len(self.held) + len(self.events.held) + len(content) > MOST_BYTES:
             self.readable = False
             self.held.clear()
+            self.events.held.clear()
             return
-        self.held += content
-        if self.streamed and (b"\n" in content or b"\r" in content):
-            self._lines()
+        if not self.streamed:
+            self.held += content
+            return
+        for data in self.events.feed(content):
+            self._object(data)
 
     def end(self) -> None:
         """Looks at what is left when all bytes have passed."""
         if self.streamed:
-            for line in (*LINE_END.split(bytes(self.held)), b""):
-                self._line(line)
+            for data in self.events.end():
+                self._object(data)
         elif self.readable:
             self._object(bytes(self.held))
         self.held.clear()
-
-    def _lines(self) -> None:
-        """Takes the whole lines off; a CR at the end may be half of a line's end."""
-        half = self.held[-1:] == b"\r"
-        *lines, rest = LINE_END.split(bytes(self.held[:-1] if half else self.held))
-        for line in lines:
-            self._line(line)
-        self.held = bytearray(rest + b"\r" if half else rest)
-
-    def _line(self, line: bytes) -> None:
-        if line.startswith(b"data:"):
-            self.data.append(line[5:].removeprefix(b" "))
-        elif not line and self.data:
-            self._object(b"\n".join(self.data))
-            self.data.clear()
 
     def _object(self, text: bytes) -> None:
         """One JSON object: an event of a stream, or the whole body."""
@@ -95,23 +80,12 @@ class Answer:
         except (ValueError, RecursionError):
             return  # [DONE], or nothing that counts
         if isinstance(found, dict):
-            self._usage(found.get("usage"))
+            self.counts = read_counts(found.get("usage")).over(self.counts)
             self._choices(found.get("choices"))
             inner = found.get("response")
             self._response(inner if isinstance(inner, dict) else found, whole=not self.streamed)
             if isinstance(found.get("delta"), str):
                 self.characters += len(found["delta"])
-
-    def _usage(self, usage: Any) -> None:
-        if not isinstance(usage, dict):
-            return
-        prompt = usage.get("prompt_tokens", usage.get("input_tokens"))
-        output = usage.get("completion_tokens", usage.get("output_tokens"))
-        details = usage.get("prompt_tokens_details", usage.get("input_tokens_details"))
-        cached = details.get("cached_tokens") if isinstance(details, dict) else None
-        self.prompt_tokens = prompt if _count(prompt) else self.prompt_tokens
-        self.output_tokens = output if _count(output) else self.output_tokens
-        self.cached_tokens = cached if _count(cached) else self.cached_tokens
 
     def _choices(self, choices: Any) -> None:
         for choice in choices if isinstance(choices, list) else ():
@@ -126,17 +100,13 @@ class Answer:
             text = found.get("id") if isinstance(found, dict) else found
             if isinstance(text, str):
                 self.ids.add(digest_of(text, self.salt))
-        self._usage(response.get("usage"))
+        self.counts = read_counts(response.get("usage")).over(self.counts)
         output = response.get("output")
         for item in output if whole and isinstance(output, list) else ():
             if isinstance(item, dict):
                 content = item.get("content")
                 self.characters += _length(item.get("arguments"))
                 self.characters += sum(_length(part.get("text")) for part in content or () if isinstance(part, dict))
-
-
-def _count(value: Any) -> bool:
-    return type(value) is int and value >= 0
 
 
 def _length(value: Any) -> int:

@@ -54,7 +54,7 @@ class Ledger:
 
     def close(self, asked: Asked, answer: Answer, start_s: float, end_s: float, broken: bool) -> Recorded | None:
         """Enters a call whose answer is over; None for one that brought nothing: no usage and no text."""
-        output, prompt, estimated = answer.output_tokens, answer.prompt_tokens, list[str]()
+        output, prompt, estimated = answer.counts.output, answer.counts.prompt, list[str]()
         if output is None:
             if not answer.characters:
                 return None
@@ -86,7 +86,7 @@ class Ledger:
                 start_s=round(start_s, 6),
                 end_s=round(max(start_s, end_s), 6),
                 after_tool=asked.after_tool,
-                cached_tokens=answer.cached_tokens,
+                cached_tokens=answer.counts.cached,
                 estimated=",".join(sorted(estimated)),
                 broken=broken,
                 shares_with=other,

@@ -12,17 +12,15 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
-from simulator.errors import Mistake, UserError
 from simulator.record.answer import READABLE, Answer
 from simulator.record.ledger import Ledger
 from simulator.record.prompt import CHAT, COMPLETIONS, Asked, kind_of, read_request
+from simulator.wire.address import Address
 
 LOOPBACK = "127.0.0.1"
 MOST_REQUEST_BYTES = 256 << 20
@@ -33,48 +31,13 @@ HOP_BY_HOP = frozenset(
 """Headers that concern one connection and are not passed on (RFC 9110, 7.6.1)."""
 
 
-@dataclass(frozen=True)
-class Upstream:
-    """The endpoint behind the proxy; ``path`` is what its base URL has after the host, which local requests repeat."""
-
-    scheme: str
-    host: str
-    port: int | None
-    path: str
-
-    @property
-    def origin(self) -> httpx.URL:
-        """Scheme, host and port."""
-        return httpx.URL(scheme=self.scheme, host=self.host, port=self.port, path="/")
-
-
-def upstream_of(url: str) -> Upstream:
-    """An endpoint by its base URL.
-
-    Raises
-    ------
-    UserError
-        When it is none, or carries a user name, a query or a fragment; the message does not repeat it.
-    """
-    allowed = "http or https, a host, perhaps a port and a path, such as https://api.example.com/v1"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise UserError(Mistake("record", "--to", "no address", allowed)) from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UserError(Mistake("record", "--to", "no address", allowed))
-    if parts.username is not None or parts.query or parts.fragment:
-        raise UserError(Mistake("record", "--to", "an address with a name, a query or a fragment", allowed, "keys come with the requests"))
-    return Upstream(parts.scheme, parts.hostname, port, parts.path.rstrip("/"))
-
-
 class Proxy(ThreadingHTTPServer):
     """The server; a thread for each connection.
 
     Parameters
     ----------
-    upstream : Upstream
+    upstream : Address
+        The endpoint behind; local requests repeat its path.
     port : int
         On loopback; 0 takes a free one.
     ledger : Ledger
@@ -91,7 +54,7 @@ class Proxy(ThreadingHTTPServer):
 
     def __init__(
         self,
-        upstream: Upstream,
+        upstream: Address,
         port: int,
         ledger: Ledger,
         salt: bytes,
@@ -183,7 +146,7 @@ class Relay(BaseHTTPRequestHandler):
         dropped = HOP_BY_HOP | named | {b"host", b"content-length", b"expect"}
         passed = [(name, _readable(value) if name.lower() == b"accept-encoding" else value) for name, value in headers]
         passed = [(name, value) for name, value in passed if name.lower() not in dropped]
-        url = self.server.upstream.origin.copy_with(raw_path=self.path.encode("latin-1"))
+        url = httpx.URL(self.server.upstream.origin).copy_with(raw_path=self.path.encode("latin-1"))
         timeout = {"connect": CONNECT_S, "read": None, "write": None, "pool": None}
         content = body if body or self.command not in ("GET", "HEAD") else None
         return httpx.Request(self.command, url, headers=passed, content=content, extensions={"timeout": timeout})

@@ -13,7 +13,8 @@ import pytest
 
 from simulator.errors import UserError
 from simulator.record.ledger import Ledger
-from simulator.record.proxy import Proxy, upstream_of
+from simulator.record.proxy import Proxy
+from simulator.wire.address import address_of
 from simulator.workload.journal import Recorded, journal_line
 from tests.unit.fake_endpoint import KEY, SAID, SECRETS, WORDS, Server, messages, post, serving
 
@@ -28,7 +29,8 @@ class Recording:
         self.calls: list[Recorded] = []
         self.told: list[str] = []
         ledger = Ledger(self.calls.append)
-        self.proxy = Proxy(upstream_of(f"http://127.0.0.1:{endpoint.port}/v1"), 0, ledger, b"salt" * 8, ask_usage, self.told.append)
+        upstream = address_of(f"http://127.0.0.1:{endpoint.port}/v1", "record", "--to")
+        self.proxy = Proxy(upstream, 0, ledger, b"salt" * 8, ask_usage, self.told.append)
 
     @property
     def port(self) -> int:
@@ -219,7 +221,7 @@ def test_an_endpoint_that_is_not_there_is_a_502_with_its_host() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     told: list[str] = []
-    proxy = Proxy(upstream_of(f"http://127.0.0.1:{port}/v1"), 0, Ledger(lambda _: None), b"salt", tell=told.append)
+    proxy = Proxy(address_of(f"http://127.0.0.1:{port}/v1", "record", "--to"), 0, Ledger(lambda _: None), b"salt", tell=told.append)
     with serving(proxy):
         status, _, body = post(int(proxy.server_address[1]), PATH, {"messages": messages("s", "u")})
     assert status == 502
@@ -242,14 +244,14 @@ def test_nothing_of_what_was_said_is_kept_or_told(recording: Recording, tmp_path
 )
 def test_addresses_that_are_none_are_refused_without_being_repeated(url: str) -> None:
     with pytest.raises(UserError) as caught:
-        upstream_of(url)
+        address_of(url, "record", "--to")
     assert "sk-1" not in str(caught.value)
     assert "pw" not in str(caught.value)
 
 
 def test_where_clients_find_it() -> None:
-    proxy = Proxy(upstream_of("https://api.example.com/openai/v1/"), 0, Ledger(lambda _: None), b"salt")
+    proxy = Proxy(address_of("https://api.example.com/openai/v1/", "record", "--to"), 0, Ledger(lambda _: None), b"salt")
     assert proxy.server_address[0] == "127.0.0.1"
     assert proxy.base_url.endswith("/openai/v1")
-    assert str(proxy.upstream.origin) == "https://api.example.com/"
+    assert proxy.upstream.origin == "https://api.example.com"
     proxy.server_close()

@@ -33,7 +33,7 @@ def read(content: bytes, cuts: list[int] | None = None, content_type: str = STRE
 
 
 def figures(found: Answer) -> tuple[int | None, int | None, int | None, int]:
-    return found.prompt_tokens, found.output_tokens, found.cached_tokens, found.characters
+    return found.counts.prompt, found.counts.output, found.counts.cached, found.characters
 
 
 @settings(max_examples=150, deadline=None)
@@ -50,7 +50,7 @@ def test_streams_are_read_wherever_they_are_cut(eol: str, cuts: list[int], codin
 
 
 def test_an_event_of_several_lines_is_one_object() -> None:
-    assert read(b'data: {"usage":\ndata: {"prompt_tokens": 5, "completion_tokens": 6}}\n\n').output_tokens == 6
+    assert read(b'data: {"usage":\ndata: {"prompt_tokens": 5, "completion_tokens": 6}}\n\n').counts.output == 6
 
 
 def test_bodies_of_each_endpoint() -> None:
