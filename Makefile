@@ -22,7 +22,7 @@ compare: .venv/.installed
 	@.venv/bin/agentwatt compare $(SCENARIO) --out results
 
 test: .venv/.installed-dev
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 bench: .venv/.installed
 	.venv/bin/python benchmarks/bench_engine.py
