@@ -109,6 +109,8 @@ class RequestRow:
         HTTP status.
     error : str or None
         Why the request counts as failed.
+    retries : int
+        How often it was sent again (a kept-alive connection that was reset, a 429); its times are those of the last time.
     """
 
     cell: str
@@ -130,6 +132,7 @@ class RequestRow:
     server_decode_s: float | None = None
     status: int | None = None
     error: str | None = None
+    retries: int = 0
 
     @property
     def ttft_s(self) -> float | None:
@@ -163,6 +166,8 @@ class CellRow:
         Mean draw and energy of the accelerators.
     power_source : str or None
         Where they come from, with its scope.
+    notes : tuple of str
+        What is odd about it, in words: the server restarted, somebody else used it.
     """
 
     cell: str
@@ -179,14 +184,15 @@ class CellRow:
     watts: float | None = None
     joules: float | None = None
     power_source: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 METRICS = (
     "prefill_s", "prefill_count", "decode_s", "decode_count", "queue_s", "queue_count", "ttft_s", "ttft_count", "tpot_s", "tpot_count",
-    "prompt_tokens", "output_tokens", "cached_tokens", "queried_tokens", "preemptions", "steps",
+    "prompt_tokens", "prefilled_tokens", "output_tokens", "cached_tokens", "queried_tokens", "preemptions", "steps",
 )  # fmt: skip
 """Server counters in one dialect: sums and counts of histograms in seconds, and totals. ``queried_tokens`` is what ``cached_tokens`` is a
-share of."""
+share of; ``prefilled_tokens`` are those of the prompts that were computed. ``tpot`` counts requests or tokens, as the server does."""
 
 
 @dataclass(frozen=True)

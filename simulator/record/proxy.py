@@ -8,7 +8,6 @@ A call is entered in the ledger before the end of its answer is passed on: what 
 """
 
 import json
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ from simulator.record.answer import READABLE, Answer
 from simulator.record.ledger import Ledger
 from simulator.record.prompt import CHAT, COMPLETIONS, Asked, kind_of, read_request
 from simulator.wire.address import Address
+from simulator.wire.tls import trusting
 
 LOOPBACK = "127.0.0.1"
 MOST_REQUEST_BYTES = 256 << 20
@@ -62,10 +62,8 @@ class Proxy(ThreadingHTTPServer):
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.upstream, self.ledger, self.salt, self.ask_usage, self.tell = upstream, ledger, salt, ask_usage, tell
-        context = httpx.create_ssl_context()
-        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30.0)
-        self.transport = httpx.HTTPTransport(verify=context, trust_env=False, limits=limits)
+        self.transport = httpx.HTTPTransport(verify=trusting(), trust_env=False, limits=limits)
         self.readers = ThreadPoolExecutor(1)
         self.began = time.monotonic()
         self.open_calls: set[int] = set()
