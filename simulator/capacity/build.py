@@ -88,6 +88,11 @@ def load_profiles(scenario: Scenario, change: Change | None = None) -> tuple[Sys
     return system, model or load_model(deployment.model, change), deployment
 
 
+def tier_of(deployment: Deployment) -> SLO:
+    """The SLO that a deployment was shaped for, which stands where a scenario gives none."""
+    return SLO.speed_and_ttft(deployment.speed_floor_tok_s, deployment.ttft_ceiling_s)
+
+
 def with_cap(system: System, scenario: Scenario) -> System:
     """The system under the scenario's power cap, which cannot lie below what an idle accelerator draws or above its TDP."""
     cap_w = scenario.power_cap_w
@@ -129,7 +134,7 @@ def _compiled(
         system=system,
         model=model,
         deployment=deployment,
-        slo=scenario.slo or SLO.speed_and_ttft(deployment.speed_floor_tok_s, deployment.ttft_ceiling_s),
+        slo=scenario.slo or tier_of(deployment),
         calls=compiled.calls._replace(tool_ps=_scaled(compiled.calls.tool_ps, load.tool_delay_scale)),
         threads=compiled.threads._replace(delay_ps=_scaled(compiled.threads.delay_ps, load.tool_delay_scale)),
         tree=compiled.tree,

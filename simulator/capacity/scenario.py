@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from simulator.capacity.demand import Demand
 from simulator.capacity.search import Resolution
 from simulator.capacity.slo import SLO
 from simulator.errors import Mistake, UserError
@@ -153,6 +154,8 @@ class Scenario:
     cells: tuple[Cell, ...] = ()
     uncertainty: Sampling | None = None
     """None: the answer carries the interval over seeds alone."""
+    size: Demand | None = None
+    """What `size` is asked to buy for."""
     notes: str = ""
     """What a reader of the answer must know beside it."""
 

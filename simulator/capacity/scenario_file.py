@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from simulator.capacity.demand import read_demand
 from simulator.capacity.document import Document, Section, read_document, with_overrides
 from simulator.capacity.scenario import DEFAULT_SEEDS, Cell, FixedLoad, Phase, Ref, Sampling, Scenario, TrajectoryLoad
 from simulator.capacity.search import Resolution
@@ -60,7 +61,7 @@ def _beside(document: Document) -> Document:
 
 TOP_KEYS = (
     "name", "notes", "system", "model", "deployment", "workload", "slo", "agents", "seeds",
-    "phase", "search", "power", "uncertainty", "cells",
+    "phase", "search", "power", "uncertainty", "size", "cells",
 )  # fmt: skip
 
 
@@ -88,6 +89,7 @@ def _scenario(top: Section, stem: str) -> Scenario:
         power_cap_w=_power_cap_w(top),
         cells=cells,
         uncertainty=_uncertainty(top),
+        size=read_demand(top),
         notes=top.word("notes", default=""),
     )
 

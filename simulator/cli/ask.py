@@ -83,9 +83,9 @@ def run(
     if html:
         from simulator.report.html import render_run
 
-        footings, titles = _footings([asked])
-        command = _command("run", scenario, changes, *(["--agents", str(agents)] if agents else []), "--html", str(html))
-        write_text(html, render_run(summary, footings, _provenance(asked, command), titles))
+        footings, titles = footings_of([asked])
+        command = command_line("run", scenario, changes, *(["--agents", str(agents)] if agents else []), "--html", str(html))
+        write_text(html, render_run(summary, footings, provenance_of(asked, command), titles))
     if as_json:
         show_json(summary_json(summary))
     else:
@@ -117,8 +117,8 @@ def capacity(
     if csv:
         _write_rows(csv, Comparison((answer,), (), ()))
     if html:
-        command = _command("capacity", scenario, changes, "--html", str(html))
-        _write_report(html, Comparison((answer,), (), ()), [asked], _provenance(asked, command))
+        command = command_line("capacity", scenario, changes, "--html", str(html))
+        _write_report(html, Comparison((answer,), (), ()), [asked], provenance_of(asked, command))
     if as_json:
         show_json(answer_json(answer))
     else:
@@ -152,8 +152,8 @@ def compare(
         document = comparison_json(found)
         write_text(out / "answers.json", json_text(document) + "\n")
         _write_rows(out, found)
-        command = _command("compare", scenario, changes, "--out", str(out))
-        _write_report(out / "report.html", found, list(asked.cell_scenarios()), _provenance(asked, command))
+        command = command_line("compare", scenario, changes, "--out", str(out))
+        _write_report(out / "report.html", found, list(asked.cell_scenarios()), provenance_of(asked, command))
     if as_json:
         show_json(document)
     else:
@@ -235,11 +235,11 @@ def _write_report(path: Path, comparison: Comparison, scenarios: list[Scenario],
     from simulator.cli.files import write_text
     from simulator.report.html import render
 
-    footings, titles = _footings(scenarios)
+    footings, titles = footings_of(scenarios)
     write_text(path, render(comparison, footings, provenance, titles))
 
 
-def _footings(scenarios: list[Scenario]) -> tuple[list[Footing], dict[str, str]]:
+def footings_of(scenarios: list[Scenario]) -> tuple[list[Footing], dict[str, str]]:
     """The profiles beneath the scenarios, each once, and the titles of their systems."""
     from simulator.report.grounds import footing
 
@@ -260,7 +260,7 @@ def _profiles(scenario: Scenario) -> tuple[System, ModelCard, Deployment]:
     return load_system(scenario.system or deployment.system), load_model(scenario.model or deployment.model), deployment
 
 
-def _provenance(scenario: Scenario, command: str) -> Provenance:
+def provenance_of(scenario: Scenario, command: str) -> Provenance:
     from simulator.cli.version import version
     from simulator.report.html import Provenance
 
@@ -275,6 +275,6 @@ def _load(scenario: Scenario) -> str:
     return f"fixed calls of {load.isl:,} input and {load.osl:,} output tokens"
 
 
-def _command(name: str, scenario: str, changes: list[str] | None, *rest: str) -> str:
+def command_line(name: str, scenario: str, changes: list[str] | None, *rest: str) -> str:
     """The command line that was given, for the report's reader."""
     return shlex.join(["agentwatt", name, scenario, *(word for change in changes or [] for word in ("--set", change)), *rest])

@@ -10,6 +10,7 @@ from simulator.cli import ask, know, reality, sets
 from simulator.cli.exit_codes import ExitCode
 from simulator.cli.fit import fit
 from simulator.cli.record import record
+from simulator.cli.size import size
 from simulator.cli.validate import validate
 from simulator.errors import UserError
 
@@ -48,6 +49,7 @@ app.command("run", rich_help_panel="Ask")(ask.run)
 app.command("capacity", rich_help_panel="Ask")(ask.capacity)
 app.command("compare", rich_help_panel="Ask")(ask.compare)
 app.command("shape", rich_help_panel="Ask")(ask.shape)
+app.command("size", rich_help_panel="Ask")(size)
 app.add_typer(know.profiles, name="profiles", rich_help_panel="Know")
 app.add_typer(sets.trajectories, name="trajectories", rich_help_panel="Know")
 app.command("validate", rich_help_panel="Know")(validate)

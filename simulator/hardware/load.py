@@ -22,7 +22,7 @@ from simulator.hardware.pools import worker_pool
 from simulator.hardware.preset import Preset, overridden
 from simulator.hardware.profile import PoolFields, Profile, parse
 from simulator.hardware.quality import Field, worst_quality
-from simulator.hardware.schemas import DEPLOYMENT, ENGINE, MODEL, POOL, SYSTEM
+from simulator.hardware.schemas import DEPLOYMENT, ENGINE, MODEL, POOL, PRICES, SYSTEM
 from simulator.hardware.spread import Change
 from simulator.hardware.system import System
 
@@ -53,7 +53,8 @@ def load_system(ref: Ref, change: Change | None = None) -> System:
     """A system by name, path or inline mapping, with every field changed. Raises `UserError` with every mistake in it."""
     profile = _changed(parse(ref, SYSTEM, "systems"), change)
     _raise_if(range_mistakes(profile, "idle_w", profile["idle_w"] <= profile["tdp_w"], f"at most tdp_w, {profile['tdp_w']:g} W"))
-    return System(**_common(profile), **{key: profile.get(key, 0.0) for key in SYSTEM})
+    quality = worst_quality(field.quality for key, field in profile.fields.items() if key not in PRICES)
+    return System(**_common(profile) | {"quality": quality}, **{key: profile.get(key, 0.0) for key in SYSTEM})
 
 
 def load_model(ref: Ref, change: Change | None = None) -> ModelCard:

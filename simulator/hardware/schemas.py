@@ -17,6 +17,13 @@ def _word(*choices: str, optional: bool = False) -> Spec:
     return Spec("word", choices=choices, optional=optional)
 
 
+PRICES: Schema = {
+    "capital_usd": Spec("number", "USD", 0, 1e9, optional=True),
+    "own_usd_per_gpu_hour": Spec("number", "USD/GPU-hour", 0, 1000, optional=True),
+    "rent_usd_per_gpu_hour": Spec("number", "USD/GPU-hour", 0, 1000, optional=True),
+}
+"""What a system costs. Only `size` and cost columns rest on these fields: they are no part of the quality of any other answer."""
+
 SYSTEM: Schema = {
     "gpus": _count("GPUs", 1, 100_000),
     "hbm_bytes": Spec("number", "bytes", 1e9, 1e13),
@@ -37,6 +44,7 @@ SYSTEM: Schema = {
     "power_hbm": _share(0.0, 5.0),
     "power_flop": _share(0.0, 5.0),
     "power_rise": Spec("number", "1", 1.0, 50.0),
+    **PRICES,
 }
 
 KV_TYPES = ("packed_fp8", "fp8", "bf16")

@@ -31,6 +31,8 @@ class System:
         Facility power over IT power.
     power_floor, power_hbm, power_flop, power_rise : float
         ``p0``, ``pm`` and ``pc`` of the power law, as shares of the TDP, and ``rise``: how many times steeper watts rise at light load.
+    capital_usd, own_usd_per_gpu_hour, rent_usd_per_gpu_hour : float
+        Price of the node or rack, and what an hour of a GPU costs who owns it (all costs) and who rents it; 0 where unknown.
     cap_w : float or None
         A power limit below the TDP that a question sets for every accelerator; no field of a profile.
     """
@@ -56,6 +58,9 @@ class System:
     power_hbm: float
     power_flop: float
     power_rise: float
+    capital_usd: float
+    own_usd_per_gpu_hour: float
+    rent_usd_per_gpu_hour: float
     quality: str
     notes: tuple[str, ...]
     fields: Mapping[str, Field]

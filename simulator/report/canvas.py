@@ -88,12 +88,13 @@ THEME: Any = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """A finished figure: the finding as its title, the picture, and how to read it."""
+    """A finished figure: the finding as its title, the picture, how to read it, and the numbers in it as CSV where it brings them."""
 
     name: str
     title: str
     svg: str
     caption: str
+    data: str = ""
 
 
 @contextmanager
