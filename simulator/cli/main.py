@@ -10,6 +10,7 @@ from simulator.cli import ask, know, reality, sets
 from simulator.cli.exit_codes import ExitCode
 from simulator.cli.fit import fit
 from simulator.cli.record import record
+from simulator.cli.serve import serve
 from simulator.cli.size import size
 from simulator.cli.validate import validate
 from simulator.errors import UserError
@@ -55,6 +56,7 @@ app.add_typer(sets.trajectories, name="trajectories", rich_help_panel="Know")
 app.command("validate", rich_help_panel="Know")(validate)
 app.command("fit", rich_help_panel="Know")(fit)
 app.command("record", rich_help_panel="Know")(record)
+app.command("serve", rich_help_panel="Reality")(serve)
 app.command("measure-gpu", rich_help_panel="Reality")(reality.measure_gpu)
 
 

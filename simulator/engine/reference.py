@@ -130,18 +130,33 @@ class Simulation:
         return wake_ps
 
     def send(self, lane: int, agent: int, play: int, trajectory: int, number: int, homes: Sequence[Rank]) -> Call:
-        calls, fleet = self.world.calls, self.world.fleet
+        """A thread sends a call: a row of the world's `Calls`."""
+        calls = self.world.calls
+        call = Call(
+            *(lane, agent, play, trajectory, number - int(calls.first[trajectory])),
+            prompt_tokens=int(calls.prompt_tokens[number]),
+            output_tokens=int(calls.output_tokens[number]),
+            decode_steps=int(calls.decode_steps[number]),
+            stops=int(calls.stops[number]),
+            keys=self.keys(agent, play, number),
+            done=self.env.event(),
+            homes=homes,
+        )
+        self.submit(call)
+        return call
+
+    def submit(self, call: Call) -> None:
+        """A call comes in; a router finds its rank."""
+        fleet = self.world.fleet
         self.issued += 1
-        known, keys = int(calls.prompt_tokens[number]), self.keys(agent, play, number)
-        entry = self.route_entry(homes[0], keys[: (known - 1) // fleet.block_tokens])
-        call = Call(lane, agent, play, trajectory, number, known, keys, self.now, self.env.event(), entry, homes)
-        entry.log(EVENT_SEND, lane, trajectory, number - int(calls.first[trajectory]), play)
-        if fleet.prealloc and entry.kind.role == ROLE_PREFILL:
+        call.send_ps = self.now
+        call.entry = self.route_entry(call.homes[0], call.keys[: (call.known - 1) // fleet.block_tokens])
+        call.entry.log(EVENT_SEND, call.lane, call.trajectory, call.number, call.play)
+        if fleet.prealloc and call.entry.kind.role == ROLE_PREFILL:
             call.state = "claiming"
             self.enqueue(call, self.route_decode(call))
         else:
-            self.enqueue(call, entry)
-        return call
+            self.enqueue(call, call.entry)
 
     def enqueue(self, call: Call, rank: Rank) -> None:
         """A call joins the queue of a rank."""
@@ -299,9 +314,9 @@ class Simulation:
         self.landed_tokens += call.moved_tokens
         call.hold, call.ahead = call.ahead, None
         call.state, call.landed_ps, call.computed = "arrived", self.now, call.known - 1
-        target.name_blocks(call, call.held, int(self.world.calls.prompt_tokens[call.number]))
+        target.name_blocks(call, call.held, call.prompt_tokens)
         target.landed.append(call)
-        target.log(EVENT_LAND, call.lane, int(self.world.calls.prompt_tokens[call.number]), freed, 0)
+        target.log(EVENT_LAND, call.lane, call.prompt_tokens, freed, 0)
         self.stir(target.worker)
 
     def load_from_host(self, call: Call, tokens: int) -> None:
@@ -382,15 +397,15 @@ class Simulation:
             row[name] += level[name]
 
     def record(self, call: Call, rank: Rank) -> None:
-        calls, entry = self.world.calls, call.entry
+        entry = call.entry
         self.calls.append(
             (
-                *(call.agent, call.lane % self.width, call.play, call.trajectory, call.number - int(calls.first[call.trajectory])),
+                *(call.agent, call.lane % self.width, call.play, call.trajectory, call.number),
                 *(rank.pool_number, rank.worker, rank.number, entry.pool_number, entry.worker, entry.number),
                 *(call.send_ps, call.claim_ps, call.admit_ps, call.prefilled_ps),
                 *(call.moved_ps, call.landed_ps, call.first_ps, call.last_ps),
-                *(int(calls.prompt_tokens[call.number]), call.cached, call.from_host, call.moved_tokens),
-                *(int(calls.output_tokens[call.number]), call.preemptions),
+                *(call.prompt_tokens, call.cached, call.from_host, call.moved_tokens),
+                *(call.output_tokens, call.preemptions),
             )
         )
 

@@ -66,15 +66,19 @@ class Call:
     play: int
     trajectory: int
     number: int
-    """Row in the world's `Calls`."""
-    known: int
+    """Which call of its trajectory."""
+    prompt_tokens: int
+    output_tokens: int
+    decode_steps: int
+    stops: int
+    """These four as in the world's `Calls`."""
     keys: list[Hashable]
     """Names of the blocks that its prompt and output will fill, in order."""
-    send_ps: int
     done: simpy.Event
-    entry: "Rank"
     homes: "Sequence[Rank]"
     """Where session affinity sends its thread: entry rank, and decode rank in a disaggregated fleet."""
+    entry: "Rank" = field(init=False)
+    known: int = field(init=False)
     state: str = "waiting"
     hold: Hold | None = None
     """Where it computes."""
@@ -89,6 +93,7 @@ class Call:
     grows_at: int = 0
     """The first of those steps (1-based) that takes a block."""
     slot: int = -1
+    send_ps: int = -1
     claim_ps: int = -1
     admit_ps: int = -1
     prefilled_ps: int = -1
@@ -100,6 +105,9 @@ class Call:
     from_host: int = 0
     moved_tokens: int = 0
     preemptions: int = 0
+
+    def __post_init__(self) -> None:
+        self.known = self.prompt_tokens
 
     @property
     def held(self) -> Hold:
@@ -277,13 +285,12 @@ class Rank:
         decoding = self.decoding
         if self.sched.victim == VICTIM_LAST or not decoding:
             return self.running[-1]
-        prompt = self.sim.world.calls.prompt_tokens
-        return min(reversed(decoding), key=lambda call: (self.output_so_far(call), -int(prompt[call.number])))
+        return min(reversed(decoding), key=lambda call: (self.output_so_far(call), -call.prompt_tokens))
 
     def output_so_far(self, call: Call) -> int:
         """Output tokens of a call at this rank, in the mean; a scheduler counts what is out, not what will be."""
         gained = call.steps_done * self.sched.accept_milli // 1000 if call.state in ("decode", "drain") else 0
-        return call.known + gained - int(self.sim.world.calls.prompt_tokens[call.number])
+        return call.known + gained - call.prompt_tokens
 
     # -------------------------------------------------------------------------------------------------------- admission
 
@@ -356,7 +363,7 @@ class Rank:
 
     def whole_blocks(self, call: Call) -> int:
         """Blocks that a call would need with the longest answer it may give."""
-        return self.blocks_for(int(self.sim.world.calls.prompt_tokens[call.number]) + self.sched.max_new_tokens) + self.fixed_blocks
+        return self.blocks_for(call.prompt_tokens + self.sched.max_new_tokens) + self.fixed_blocks
 
     def further_output(self, call: Call) -> int:
         """Output tokens still to be reckoned with."""
@@ -404,7 +411,7 @@ class Rank:
         while self.waiting and self.waiting[0].state in ("claiming", "prefilled"):
             call = self.waiting[0]
             hits, _, _ = self.found(call)
-            prompt = int(self.sim.world.calls.prompt_tokens[call.number])
+            prompt = call.prompt_tokens
             if len(self.running) + len(self.parked) >= self.sched.max_seqs:
                 self.claim_blocked = "seats"
                 return
@@ -506,11 +513,10 @@ class Rank:
         if call.state == "drain":
             self.release(call)
             return
-        calls = self.sim.world.calls
         if call.state == "prefill":
             computed = call.computed
         else:
-            most = int(calls.prompt_tokens[call.number] + calls.output_tokens[call.number]) - 1
+            most = call.prompt_tokens + call.output_tokens - 1
             call.known = min(call.known + call.steps_done * self.sched.accept_milli // 1000, most)
             call.steps_left -= call.steps_done
             computed = call.known - 1
@@ -565,12 +571,11 @@ class Rank:
             self.hand_over(call)
 
     def emit_from_prefill(self, call: Call) -> None:
-        calls = self.sim.world.calls
         call.known += 1
         if call.first_ps < 0:
             call.first_ps = self.sim.now
-            call.steps_left = int(calls.decode_steps[call.number])
-            self.log(EVENT_FIRST, call.lane, int(calls.output_tokens[call.number]), call.steps_left, 0)
+            call.steps_left = call.decode_steps
+            self.log(EVENT_FIRST, call.lane, call.output_tokens, call.steps_left, 0)
         else:
             call.steps_left -= 1
         if call.steps_left == 0:
@@ -588,7 +593,7 @@ class Rank:
         if target:
             self.sim.enqueue(call, target)
         else:
-            self.sim.move(call, int(self.sim.world.calls.prompt_tokens[call.number]), last=True)
+            self.sim.move(call, call.prompt_tokens, last=True)
 
     def start_decode(self, call: Call, state: str) -> None:
         call.state, call.steps_done = state, 0
@@ -597,20 +602,18 @@ class Rank:
 
     def emit_last(self, call: Call) -> None:
         """The call ends; one that ended by a stop token stays for the step that a pipelined engine has already begun."""
-        calls = self.sim.world.calls
         call.last_ps = self.sim.now
         self.sim.record(call, self)
-        self.log(EVENT_LAST, call.lane, int(calls.output_tokens[call.number]), call.cached, 0)
+        self.log(EVENT_LAST, call.lane, call.output_tokens, call.cached, 0)
         self.sim.count_play(call)
-        if self.sched.pipeline_depth == 2 and calls.stops[call.number] and self.kind.role != ROLE_PREFILL:
-            call.known = int(calls.prompt_tokens[call.number] + calls.output_tokens[call.number])
+        if self.sched.pipeline_depth == 2 and call.stops and self.kind.role != ROLE_PREFILL:
+            call.known = call.prompt_tokens + call.output_tokens
             self.start_decode(call, "drain")
         else:
             self.release(call)
 
     def release(self, call: Call) -> None:
-        calls = self.sim.world.calls
-        tokens = int(calls.prompt_tokens[call.number] + calls.output_tokens[call.number]) - 1
+        tokens = call.prompt_tokens + call.output_tokens - 1
         self.keep_tail(call, tokens)
         freed = self.vacate(call, tokens)
         self.log(EVENT_RELEASE, call.lane, freed, self.pool.free, 0)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.conftest import Command
 
-HEAVY = ("httpx", "numba", "numpy", "pandas", "matplotlib", "scipy", "yaml", "jinja2", "joblib", "pyarrow", "pydantic", "simpy")
+HEAVY = ("asyncio", "httpx", "numba", "numpy", "pandas", "matplotlib", "scipy", "yaml", "jinja2", "joblib", "pyarrow", "pydantic", "simpy")
 
 
 def test_importing_the_command_line_imports_nothing_heavy() -> None:
@@ -37,6 +37,7 @@ def test_panels_and_commands(command: Command) -> None:
         ("trajectories",),
         ("trajectories", "generate"),
         ("measure-gpu",),
+        ("serve",),
     ],
 )
 def test_every_command_has_help(command: Command, words: tuple[str, ...]) -> None:
