@@ -12,7 +12,7 @@ from simulator.capacity.results import PoolSummary, PowerBases, Summary
 from simulator.capacity.scenario import Scenario
 from simulator.capacity.slo import SPEED, TTFT
 from simulator.engine.kernel import simulate_kernel
-from simulator.engine.world import Output
+from simulator.engine.world import Output, World
 from simulator.errors import Mistake, UserError
 from simulator.hardware.badge import badge
 from simulator.hardware.power import watts_per_gpu
@@ -40,6 +40,18 @@ def play(scenario: Scenario, agents: int | None = None, seed: int | None = None)
     """
     prepared = prepare(scenario, scenario.seeds[0] if seed is None else seed)
     return simulate_kernel(build_world(prepared, scenario.agents_or(agents)))
+
+
+def play_logged(scenario: Scenario, agents: int | None = None) -> tuple[World, Output]:
+    """One phase at the scenario's first seed with its event log, and the world that was played.
+
+    Raises
+    ------
+    UserError
+        When there is no agent count, or a part of the scenario is bad.
+    """
+    world = build_world(prepare(scenario, scenario.seeds[0]), scenario.agents_or(agents))
+    return world, simulate_kernel(world, events=True)
 
 
 def play_window(prepared: Prepared, agents: int) -> Window:

@@ -35,6 +35,12 @@ HtmlFile = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Write the report, one self-contained page.", show_default=False)
 ]
 CsvDir = Annotated[Path | None, typer.Option("--csv", metavar="DIR", help="Write the rows as CSV files.", show_default=False)]
+TimelineFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--timeline", metavar="FILE", help="Write the first seed as a timeline for Perfetto: .json, or .json.gz.", show_default=False
+    ),
+]
 Draws = Annotated[
     int | None,
     typer.Option(
@@ -56,6 +62,7 @@ def run(
     as_json: AsJson = False,
     html: HtmlFile = None,
     csv: CsvDir = None,
+    timeline: TimelineFile = None,
 ) -> None:
     """One operating point: what a number of agents gets from a deployment."""
     from simulator.capacity import run as play
@@ -80,6 +87,8 @@ def run(
             write_text(csv / "pools.csv", csv_text(pools_frame([summary])))
             write_text(csv / "pool_series.csv", csv_text(pool_series_frame(summary)))
         write_text(csv / "calls.csv", csv_text(calls_frame(outputs[asked.seeds[0]])))
+    if timeline:
+        _write_timeline(timeline, asked, agents)
     if html:
         from simulator.report.html import render_run
 
@@ -210,6 +219,20 @@ def _scenario(ref: str, changes: list[str] | None) -> Scenario:
 def _with_draws(changes: list[str] | None, draws: int | None) -> list[str]:
     """``--uncertainty N`` as the change of the scenario that it stands for."""
     return [*(changes or []), *([] if draws is None else [f"uncertainty.samples={draws}"])]
+
+
+def _write_timeline(path: Path, asked: Scenario, agents: int | None) -> None:
+    """The first seed once more, with its event log; gzip by the file's name."""
+    import gzip
+    import json
+
+    from simulator.capacity.point import play_logged
+    from simulator.cli.files import write_bytes
+    from simulator.report.timeline import timeline
+
+    records = ",\n".join(json.dumps(record, separators=(",", ":")) for record in timeline(*play_logged(asked, agents)))
+    content = f'{{"displayTimeUnit":"ms","traceEvents":[\n{records}\n]}}\n'.encode()
+    write_bytes(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 
 
 def _write_rows(folder: Path, comparison: Comparison) -> None:

@@ -1,6 +1,7 @@
 """`run`, `capacity` and `compare` on a tiny scenario: keys, files, and the same bytes twice."""
 
 import csv
+import gzip
 import json
 import subprocess
 import sys
@@ -159,3 +160,14 @@ def test_compare_report_titles_systems_and_lists_weak_fields(compared: tuple[str
 def test_results_name_no_time(compared: tuple[str, Path]) -> None:
     table, _ = compared
     assert "wall time" not in table
+
+
+def test_a_timeline_is_one_json_document_and_the_same_bytes_twice(command: Command, tiny: str, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("a.json", "b.json.gz", "c.json.gz")]
+    for file in files:
+        assert command("run", tiny, "--timeline", str(file)).exit_code == 0
+    assert files[1].read_bytes() == files[2].read_bytes()
+    plain = files[0].read_bytes()
+    assert gzip.decompress(files[1].read_bytes()) == plain
+    records = json.loads(plain)["traceEvents"]
+    assert {record["ph"] for record in records} == {"M", "X", "C"}
