@@ -48,11 +48,13 @@ class Engine(ThreadingHTTPServer):
         frame: int = 0,
         ids: bool = True,
         odd_words: Sequence[str] = (),
+        chat_only: bool = False,
+        key: str = "",
     ) -> None:
         super().__init__(("127.0.0.1", 0), Answering)
         self.faults, self.refused, self.usage, self.running_usage, self.cached = faults or {}, refused, usage, running_usage, cached
         self.dialect, self.step_s, self.models, self.vocabulary, self.frame, self.ids = dialect, step_s, models, vocabulary, frame, ids
-        self.odd_words = frozenset(odd_words)
+        self.odd_words, self.chat_only, self.key = frozenset(odd_words), chat_only, key
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.paths: list[str] = []
@@ -106,6 +108,8 @@ class Answering(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._noted()
         engine = self.server
+        if engine.key and self.headers.get("authorization") != f"Bearer {engine.key}":
+            return self._whole(401, {"error": {"message": f"wrong key {self.headers.get('authorization')}"}})
         if self.path == "/v1/models":
             data = [{"id": name, "max_model_len": 8192, "meta": {"n_vocab": engine.vocabulary}} for name in engine.models]
             return self._whole(200, {"data": data})
@@ -127,6 +131,8 @@ class Answering(BaseHTTPRequestHandler):
             number = len(engine.requests)
             engine.requests.append(request)
         fault = engine.faults.get(number, "")
+        if engine.chat_only and "messages" not in request:
+            return self._whole(404, {"detail": "Not Found"})
         refused = [name for name in engine.refused if name in request or name in request.get("stream_options", {})]
         if refused:
             return self._whole(400, {"error": {"message": f"unknown field {refused[0]}"}})
