@@ -66,7 +66,6 @@ async def execute(cell: Cell, at: Setting) -> tuple[list[RequestRow], CellRow]:
     await at.client.open(min(cell.lanes, len(cell.sessions)) + (at.metrics is not None))
     before = await at.metrics.read() if at.metrics else None
     await at.power.begin()
-    gc.collect()
     gc.disable()
     try:
         start_s = at.clock()
