@@ -21,9 +21,9 @@ import pytest
 
 HERE = Path(__file__).parent
 VLLM_OPTIONS = (
-    "--served-model-name", "tiny", "--dtype", "bfloat16", "--max-model-len", "8192", "--max-num-seqs", "32", "--enforce-eager",
-    "--max-num-batched-tokens", "2048", "--block-size", "32", "--enable-prefix-caching", "--enable-prompt-tokens-details",
-    "--generation-config", "vllm",
+    "--served-model-name", "tiny", "--dtype", "float32", "--max-model-len", "4096", "--max-num-seqs", "32", "--enforce-eager",
+    "--max-num-batched-tokens", "2048", "--block-size", "32", "--num-gpu-blocks-override", "1024", "--enable-prefix-caching",
+    "--enable-prompt-tokens-details", "--generation-config", "vllm",
 )  # fmt: skip
 VLLM_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind",

@@ -25,12 +25,12 @@ CHAT = (
 @dataclass(frozen=True)
 class Shape:
     layers: int = 4
-    hidden: int = 512
-    heads: int = 8
+    hidden: int = 384
+    heads: int = 6
     kv_heads: int = 2
-    ffn: int = 1536
+    ffn: int = 1024
     vocabulary: int = 4096
-    context_tokens: int = 16384
+    context_tokens: int = 8192
 
     @property
     def head(self) -> int:
@@ -55,7 +55,9 @@ def tensors(shape: Shape, seed: int = 0) -> Iterator[tuple[str, np.ndarray]]:
         return draw.standard_normal(size, dtype=np.float32) * np.float32(0.02)
 
     yield "model.embed_tokens.weight", drawn(shape.vocabulary, shape.hidden)
-    yield "lm_head.weight", drawn(shape.vocabulary, shape.hidden)
+    head = drawn(shape.vocabulary, shape.hidden)
+    head[: len(SPECIAL) + 256] = 0  # never the likeliest token: marks and single bytes, which may stream as no text at all
+    yield "lm_head.weight", head
     yield "model.norm.weight", np.ones(shape.hidden, np.float32)
     for layer in range(shape.layers):
         for norm in ("input_layernorm", "post_attention_layernorm"):
