@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from simulator.capacity.results import Series
 from simulator.engine.world import ROLE_DECODE, ROLE_PREFILL, ROLES, SERIES_COLUMNS, TOTAL_COLUMNS, Output, Pool
+from simulator.hardware.power import idle_w
 from simulator.units import NS_PER_S, NS_PER_US, PS_PER_NS, UJ_PER_J
 
 STEP_TERMS = {
@@ -139,7 +140,7 @@ def pool_windows(pools: Sequence[Pool], output: Output, window_s: float) -> tupl
             max_seqs=pool.sched.max_seqs,
             window_s=window_s,
             totals=dict(zip(TOTAL_COLUMNS, output.totals[i].tolist(), strict=True)),
-            idle_w=pool.power.idle_mw / 1000,
+            idle_w=idle_w(pool.power),
             series=series_of([pool], output.series[i : i + 1], output),
         )
         for i, pool in enumerate(pools)
@@ -202,5 +203,5 @@ def _idle_w(pools: Sequence[Pool], busy_ns: NDArray[np.float64], bin_ns: float) 
     watts = np.zeros(busy_ns.shape[1])
     for pool, busy in zip(pools, busy_ns, strict=True):
         idle = np.clip(1 - busy / (bin_ns * pool.workers), 0, 1)
-        watts += idle * pool.power.idle_mw / 1000 * (gpus_of(pool) / gpus)
+        watts += idle * idle_w(pool.power) * (gpus_of(pool) / gpus)
     return watts

@@ -29,6 +29,13 @@ class LawCoefficients:
     wider_token_s, fitted_ep : float, int
         Time that each GPU of expert parallelism beyond ``fitted_ep``, the width of the fit, adds to a query token: all-to-all, and waiting
         for the rank whose experts are asked most.
+    context_token_s, sequence_s : float or None, float
+        A measured law: time per context token of decoding sequences, and per such sequence. Where it is given nothing is derived from
+        bytes and bandwidth, and the coefficients of streaming (``routing_skew`` and the two efficiencies) are nan.
+    shared_tokens, shared_s : tuple of float
+        A measured law: knots of the time that the query tokens of a step cost together, straight between them and level outside.
+    valid_seqs, valid_context_tokens : int
+        Most decoding sequences and longest context that the law was fitted to; 0 for unsaid.
     """
 
     floor_s: float
@@ -41,6 +48,12 @@ class LawCoefficients:
     prefill_pair_s: float
     wider_token_s: float = 0.0
     fitted_ep: int = 1
+    context_token_s: float | None = None
+    sequence_s: float = 0.0
+    shared_tokens: tuple[float, ...] = ()
+    shared_s: tuple[float, ...] = ()
+    valid_seqs: int = 0
+    valid_context_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -147,6 +160,8 @@ class Deployment:
         Time before the first byte of a load from the host tier.
     balance_calls, balance_ratio, match_share : int, float, float
         When the prefix-aware router prefers the least loaded rank.
+    request_s : float
+        Time of a call before the scheduler sees it, as a calibration measured it. Not part of the simulated times (docs/laws.md).
     """
 
     name: str
@@ -179,6 +194,7 @@ class Deployment:
     balance_ratio: float
     match_share: float
     max_context_tokens: int
+    request_s: float
     pools: tuple[WorkerPool, ...]
     quality: str
     notes: tuple[str, ...]

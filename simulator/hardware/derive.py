@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from simulator.document import INLINE
+from simulator.errors import UserError
 from simulator.hardware.attention_compressed import CompressedAttention
 from simulator.hardware.fit import COLLECTIVE_BYTES, RESERVE_BYTES, smallest_layout
 from simulator.hardware.model_card import ModelCard
@@ -17,6 +18,7 @@ from simulator.hardware.quality import Field
 from simulator.hardware.roofline import Layout, compute_type_of, law_defaults
 from simulator.hardware.schemas import DEPLOYMENT, LAW, LAYOUT
 from simulator.hardware.system import System
+from simulator.hardware.unknown import STREAMING, known, lacks
 from simulator.hardware.weights import CASTS
 
 
@@ -37,6 +39,8 @@ def completed(profile: Profile, system: System, model: ModelCard, others: Iterab
     UserError
         When it gives no layout and no worker of the system holds the model.
     """
+    if not known(system, model):
+        return _with_measured(profile)
     free = not profile.pools and not set(LAYOUT) <= set(profile.fields) | {"workers"}
     whole = _with(_with(profile, _types(profile, system, model)), _budgets(profile, model) | (_pool_share(model) if free else {}))
     if free:
@@ -46,6 +50,14 @@ def completed(profile: Profile, system: System, model: ModelCard, others: Iterab
     reserve = Rule(RESERVE_BYTES + COLLECTIVE_BYTES, "other_mem and nccl_mem of aiconfigurator's system files (0.12.0)")
     whole = _with(whole, {"reserve_bytes": reserve})
     return _titled(_with_laws(whole, system, model), system, model)
+
+
+def _with_measured(profile: Profile) -> Profile:
+    """A deployment on something unknown: only what follows from no system and no model is derived. Raises `UserError`."""
+    views = [replace(profile, fields={**profile.fields, **pool.fields}) for pool in profile.pools.values()] or [profile]
+    if mistakes := lacks(profile, iter(views)):
+        raise UserError(mistakes)
+    return _with(profile, _whoever())
 
 
 def _with(profile: Profile, rules: Mapping[str, Rule]) -> Profile:
@@ -79,23 +91,29 @@ def _types(profile: Profile, system: System, model: ModelCard) -> dict[str, Rule
 
 def _budgets(profile: Profile, model: ModelCard) -> dict[str, Rule]:
     """What the engine's users leave at its defaults, and the SLO for who gives none."""
-    tier = "the lowest AA-AgentPerf tier of DeepSeek V4 Pro, for who gives no SLO"
     large = "vLLM default on GPUs of 70 GB and more"
     rules = {
-        "speed_floor_tok_s": Rule(20, tier, "assumed"),
-        "ttft_ceiling_s": Rule(10, tier, "assumed"),
-        "workers": Rule(1, "derived: one worker; figures per GPU do not need more"),
         "memory_share": Rule(0.9, "vLLM default (gpu_memory_utilization)"),
         "block_tokens": Rule(64 if model.attention.kv_heads == 1 else 16, "vLLM default, and 64 as the MLA kernels have it"),
         "token_budget": Rule(8192, f"{large} (max_num_batched_tokens)"),
         "max_seqs": Rule(1024, f"{large} (max_num_seqs)"),
-        "drafts": Rule(0, "derived: no drafts unless given"),
-        "router": Rule("session_affinity", "derived: conversations stay where their cache is"),
         "max_context_tokens": Rule(model.max_context_tokens, "vLLM default: the model's own"),
     }
     if "imitates" not in profile.fields:
         rules["engine"] = Rule("vllm", "derived: the preset that was checked against real schedules")
-    return rules
+    return rules | _whoever()
+
+
+def _whoever() -> dict[str, Rule]:
+    """What depends on no system and no model."""
+    tier = "the lowest AA-AgentPerf tier of DeepSeek V4 Pro, for who gives no SLO"
+    return {
+        "speed_floor_tok_s": Rule(20, tier, "assumed"),
+        "ttft_ceiling_s": Rule(10, tier, "assumed"),
+        "workers": Rule(1, "derived: one worker; figures per GPU do not need more"),
+        "drafts": Rule(0, "derived: no drafts unless given"),
+        "router": Rule("session_affinity", "derived: conversations stay where their cache is"),
+    }
 
 
 def _pool_share(model: ModelCard) -> dict[str, Rule]:
@@ -117,7 +135,8 @@ def _with_laws(profile: Profile, system: System, model: ModelCard) -> Profile:
 
 
 def _law(profile: Profile, view: Profile, system: System, model: ModelCard, place: str) -> dict[str, Field]:
-    lacking = [key for key in LAW if key not in view.fields]
+    measured = STREAMING if "context_token_s" in view.fields else ()
+    lacking = [key for key in LAW if key not in view.fields and key not in measured]
     if not lacking:
         return {}
     layout = Layout(view["attention"], view["gpus_per_worker"], view["compute_type"])

@@ -3,8 +3,8 @@
 Inputs are the effective fields of each pool (preset, then deployment, then its own).
 """
 
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, pairwise
 
 from simulator.errors import Mistake
 from simulator.hardware.model_card import ModelCard
@@ -13,6 +13,7 @@ from simulator.hardware.quality import Field
 from simulator.hardware.schemas import DEPLOYMENT
 from simulator.hardware.spec import missing
 from simulator.hardware.system import System
+from simulator.hardware.unknown import UNKNOWN, known
 
 PD_OPTIONS = (
     "first_token", "kv_transfer", "decode_prealloc", "decode_router", "kv_link", "kv_link_efficiency", "kv_link_latency_s", "kv_port",
@@ -23,7 +24,8 @@ PD_OPTIONS = (
 def layout_mistakes(profile: Profile, pools: Mapping[str, Profile], system: System, model: ModelCard) -> list[Mistake]:
     """All contradictions of a deployment, each once."""
     each = chain.from_iterable(_pool_mistakes(pool, system, model) for pool in pools.values())
-    return list(dict.fromkeys(chain(_type_mistakes(profile, system, model), each, _fleet_mistakes(profile, pools, system))))
+    types = _type_mistakes(profile, system, model) if known(system, model) else ()
+    return list(dict.fromkeys(chain(types, each, _fleet_mistakes(profile, pools, system))))
 
 
 def range_mistakes(profile: Profile, key: str, holds: bool, allowed: str) -> list[Mistake]:
@@ -37,7 +39,9 @@ def _pool_mistakes(pool: Profile, system: System, model: ModelCard) -> list[Mist
     role, slots = pool.get("role", "mixed"), pool["prefix_cache"] == "slots"
     queries = 1 if role == "prefill" else 1 + pool["drafts"]
     rounded, host = pool["chunk_round"] or pool["block_tokens"], pool.get("host_tier_bytes", 0.0)
-    context = pool["max_context_tokens"] <= model.max_context_tokens
+    context = model.name == UNKNOWN or pool["max_context_tokens"] <= model.max_context_tokens
+    whole = "context_token_s" in pool.fields
+    knots, times = pool.get("shared_tokens", ()), pool.get("shared_s", ())
     depth = "1 in a prefill pool: its calls end with their first token"
     own_depth = pool.fields["pipeline_depth"].name.startswith("pools.") and role == "prefill"
     return [
@@ -47,6 +51,13 @@ def _pool_mistakes(pool: Profile, system: System, model: ModelCard) -> list[Mist
         *range_mistakes(pool, "ranks", attention == "tp" or ranks == gpus, f"gpus_per_worker, {gpus}, under attention-DP"),
         *range_mistakes(pool, "ep", pool["ep"] == gpus, f"gpus_per_worker, {gpus}: every GPU holds its share of the experts"),
         *range_mistakes(pool, "token_budget", pool["token_budget"] >= queries, f"at least 1 + drafts = {queries}"),
+        *range_mistakes(pool, "drafts", pool["drafts"] == 0 or not whole, "0: a law that was measured as times knows nothing of drafts"),
+        *(
+            range_mistakes(pool, "shared_s", len(times) == len(knots), f"{len(knots)} times, one for each of shared_tokens")
+            if times
+            else ()
+        ),
+        *(range_mistakes(pool, "shared_tokens", _rising(knots) and bool(times), "rising, with shared_s beside") if knots else ()),
         *range_mistakes(pool, "drafts", pool["drafts"] == 0 or model.mtp_layers > 0, f"0: {model.name} has no draft layer"),
         *range_mistakes(pool, "drafts", pool["drafts"] == 0 or not slots, "0: drafts are not modelled with prefix_cache slots"),
         *range_mistakes(pool, "token_budget", pool["token_budget"] >= rounded, f"at least chunk_round, {rounded}: chunks are cut to it"),
@@ -56,6 +67,10 @@ def _pool_mistakes(pool: Profile, system: System, model: ModelCard) -> list[Mist
         *range_mistakes(pool, "ratio_min", pool["ratio_min"] <= pool["ratio_init"], f"at most ratio_init, {pool['ratio_init']:g}"),
         *range_mistakes(pool, "max_context_tokens", context, f"at most the model's {model.max_context_tokens:,}"),
     ]
+
+
+def _rising(knots: Sequence[float]) -> bool:
+    return all(low < high for low, high in pairwise(knots))
 
 
 def _type_mistakes(profile: Profile, system: System, model: ModelCard) -> Iterator[Mistake]:

@@ -25,6 +25,7 @@ from simulator.hardware.quality import Field, worst_quality
 from simulator.hardware.schemas import DEPLOYMENT, ENGINE, MODEL, POOL, PRICES, SYSTEM
 from simulator.hardware.spread import Change
 from simulator.hardware.system import System
+from simulator.hardware.unknown import DECLARED, UNKNOWN, unknown_model, unknown_system
 
 Ref = str | Path | Mapping[str, Any]
 Part = TypeVar("Part", System, ModelCard, Preset)
@@ -41,6 +42,8 @@ UNUSED = {
     "kv_link_latency_s": 0.0,
     "kv_port": "rank",
     "host_latency_s": 0.0,
+    "request_s": 0.0,
+    **DECLARED,
 }
 """What stands in a deployment for fields that it may leave out: weights as the card stores them, no indexer, and in mixed pools the options
 that its engine does not have; `layout_mistakes` refuses to use them."""
@@ -51,6 +54,8 @@ GAINS = "gains per draft between 0 and 1, never growing"
 
 def load_system(ref: Ref, change: Change | None = None) -> System:
     """A system by name, path or inline mapping, with every field changed. Raises `UserError` with every mistake in it."""
+    if ref == UNKNOWN:
+        return unknown_system()
     profile = _changed(parse(ref, SYSTEM, "systems"), change)
     _raise_if(range_mistakes(profile, "idle_w", profile["idle_w"] <= profile["tdp_w"], f"at most tdp_w, {profile['tdp_w']:g} W"))
     quality = worst_quality(field.quality for key, field in profile.fields.items() if key not in PRICES)
@@ -59,6 +64,8 @@ def load_system(ref: Ref, change: Change | None = None) -> System:
 
 def load_model(ref: Ref, change: Change | None = None) -> ModelCard:
     """A model card by name, path or inline mapping, with every field changed. Raises `UserError` with every mistake in it."""
+    if ref == UNKNOWN:
+        return unknown_model()
     profile = _changed(parse(ref, MODEL, "models"), change)
     _raise_if(card_mistakes(profile))
     means = profile.get("accept_means", ())

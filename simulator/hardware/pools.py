@@ -3,8 +3,8 @@
 Inputs are a pool's effective fields (preset, then deployment, then its own), a system and a model card.
 """
 
-from dataclasses import dataclass
-from dataclasses import fields as dataclass_fields
+import math
+from dataclasses import MISSING, dataclass, fields
 
 from simulator.errors import Mistake, UserError
 from simulator.hardware.deployment import LawCoefficients, WorkerPool
@@ -12,6 +12,7 @@ from simulator.hardware.memory import blocks_for, kv_bytes_per_token, kv_fixed_b
 from simulator.hardware.model_card import ModelCard
 from simulator.hardware.profile import Profile
 from simulator.hardware.system import System
+from simulator.hardware.unknown import known
 
 BY_FIELD = (
     "workers", "gpus_per_worker", "attention", "ranks", "ep", "token_budget", "max_seqs", "long_prefill_cap", "prefill_interval",
@@ -61,10 +62,15 @@ def worker_pool(name: str, pool: Profile, system: System, model: ModelCard) -> t
             lookahead=0 if role == "prefill" else pool["lookahead"],
             host_blocks=found.host_blocks,
             tails=pool.get("tails", 0),
-            law=LawCoefficients(**{f.name: pool.get(f.name, f.default) for f in dataclass_fields(LawCoefficients)}),
+            law=law_of(pool),
         ),
         found.note,
     )
+
+
+def law_of(pool: Profile) -> LawCoefficients:
+    """The coefficients that a pool gives; nan for those of streaming in a measured law."""
+    return LawCoefficients(**{f.name: pool.get(f.name, math.nan if f.default is MISSING else f.default) for f in fields(LawCoefficients)})
 
 
 def kv_pool(pool: Profile, system: System, model: ModelCard) -> KVPool:
@@ -75,6 +81,9 @@ def kv_pool(pool: Profile, system: System, model: ModelCard) -> KVPool:
     has one KV head.
     """
     block_tokens = pool["block_tokens"]
+    if not known(system, model):
+        held = pool["kv_pool_tokens"] // pool["ranks"] // block_tokens
+        return KVPool("measured", held, 0, 0, f"KV pool: {held * block_tokens:,} tokens per rank are used, as the profile gives it.")
     tp = pool["gpus_per_worker"] if pool["attention"] == "tp" else 1
     kv_type, (fixed_share, share_of_kv) = pool["kv_type"], kv_shares(model, tp)
     per_token = kv_bytes_per_token(model, kv_type, pool.get("index_type", "none")) * share_of_kv

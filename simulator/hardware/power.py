@@ -5,6 +5,7 @@ Inputs come from a system profile; the form is ``P = min(cap, idle + TDP * rise 
 in the step's time, bytes and FLOPs. A cap below the TDP also slows the arithmetic of a step that wants more.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -15,10 +16,14 @@ from simulator.hardware.memory import prompt_flops_line, weight_flops
 from simulator.hardware.model_card import ModelCard
 from simulator.hardware.step_law import FRACTION_BITS, gpu_kv_read_line, streamed_bytes
 from simulator.hardware.system import System
+from simulator.hardware.unknown import known
 from simulator.units import PS_PER_S, to_ps
 
 OUT_OF_REACH_MW = 10**8
 """Where no light-load line is wanted, it starts here."""
+
+UNKNOWN_MW = 0
+"""The cap of a GPU whose watts nobody knows; no real one is capped at nothing."""
 
 FULL_CLOCK = np.full(1, 1 << FRACTION_BITS, np.int64)
 """The table of a pool without a cap: nothing is slowed."""
@@ -67,6 +72,8 @@ def power_law(system: System, model: ModelCard, deployment: Deployment, pool: Wo
     Under tensor parallelism a rank's FLOPs are spread over its GPUs, while each of them reads its KV heads, or all KV where there is one.
     FLOPs are taken against the dense peak of the deployment's ``compute_type``; those of draft passes are left out (about 2 %).
     """
+    if not known(system, model):
+        return PowerLaw(0, 0, 0, UNKNOWN_MW, 0, pool.gpus_per_rank, np.zeros(1, np.int64), 0, 0, 0, 0)
     bandwidth, flops = system.hbm_bytes_per_s, system.flops(deployment.compute_type) * pool.gpus_per_rank
     fixed_read, read_per_token = gpu_kv_read_line(model, deployment, pool)
     fixed_flops, flops_per_pair = prompt_flops_line(model)
@@ -87,6 +94,11 @@ def power_law(system: System, model: ModelCard, deployment: Deployment, pool: Wo
         rise_fp=round(system.power_rise * 2**FRACTION_BITS),
         slow_fp=slowing(capped_w, system.tdp_w),
     )
+
+
+def idle_w(power: PowerLaw) -> float:
+    """Watts of a GPU with no step to run; nan where nobody knows, which makes all that is added to it unknown."""
+    return math.nan if power.cap_mw == UNKNOWN_MW else power.idle_mw / 1000
 
 
 CLOCK_FREE, CLOCK_POWER, LOWEST_CLOCK = 0.25, 2.4, 0.5

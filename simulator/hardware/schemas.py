@@ -163,6 +163,13 @@ DEPLOYMENT: Schema = {
     "decode_token_s": Spec("number", "s", 0, 1),
     "prefill_token_s": Spec("number", "s", 0, 1),
     "prefill_pair_s": Spec("number", "s", 0, 1e-3),
+    "sequence_s": Spec("number", "s", 0, 10, optional=True),
+    "context_token_s": Spec("number", "s", 0, 1, optional=True),
+    "shared_tokens": Spec("numbers", "tokens", 0, 10**6, optional=True),
+    "shared_s": Spec("numbers", "s", 0, 100, optional=True),
+    "request_s": Spec("number", "s", 0, 100, optional=True),
+    "valid_seqs": _count("count", 1, 100_000, optional=True),
+    "valid_context_tokens": _count("tokens", 1, 10**9, optional=True),
     "wider_token_s": Spec("number", "s", 0, 1e-3, optional=True),
     "fitted_ep": _count("GPUs", 1, 100_000, optional=True),
 }
@@ -181,7 +188,8 @@ OWN_BY_POOL = (
     "host_tier_bytes", "tails", "token_budget", "max_seqs", "lookahead", "batch_mode", "long_prefill_cap", "prefill_interval",
     "decode_interval", "chunk_round", "admit_reserve", "watermark_share", "max_new_tokens", "ratio_clip", "ratio_init", "ratio_min",
     "ratio_steps", "victim", "requeue", "pipeline_depth", "prefix_cache", "visible", "slot_similarity", "floor_s", "host_s", "routing_skew",
-    "hbm_efficiency", "kv_efficiency", "decode_token_s", "prefill_token_s", "prefill_pair_s", "wider_token_s", "fitted_ep",
+    "hbm_efficiency", "kv_efficiency", "decode_token_s", "prefill_token_s", "prefill_pair_s", "wider_token_s", "fitted_ep", "sequence_s",
+    "context_token_s", "shared_tokens", "shared_s", "valid_seqs", "valid_context_tokens",
 )  # fmt: skip
 
 POOL: Schema = {"role": _word("mixed", "prefill", "decode"), **{key: DEPLOYMENT[key] for key in OWN_BY_POOL}}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.hardware.deployment import Deployment, WorkerPool
+from simulator.hardware.deployment import Deployment, LawCoefficients, WorkerPool
 from simulator.hardware.memory import expert_coverage, kv_read_line, kv_shares, weight_bytes
 from simulator.hardware.model_card import ModelCard
 from simulator.hardware.system import System
@@ -65,6 +65,8 @@ def step_law(system: System, model: ModelCard, deployment: Deployment, pool: Wor
     one KV read and ``1 + drafts`` query tokens times the prefill pair cost. A prefill pool drafts nothing, but prompts pass the layer once.
     """
     law, drafts, passes = pool.law, _drafts_of(deployment, pool), _draft_passes(deployment, pool)
+    if law.context_token_s is not None:
+        return measured_law(law, law.context_token_s, _query_tokens(pool, 0))
     bandwidth = system.hbm_bytes_per_s
     fixed_read, read_per_token = gpu_kv_read_line(model, deployment, pool)
     read_s = read_per_token / (law.kv_efficiency * bandwidth)
@@ -83,6 +85,20 @@ def step_law(system: System, model: ModelCard, deployment: Deployment, pool: Wor
     )
 
 
+def measured_law(law: LawCoefficients, context_token_s: float, tokens: NDArray[np.float64]) -> StepLaw:
+    """The integer law of coefficients that were measured as times: nothing comes from bytes, FLOPs or a model card."""
+    shared_s = np.interp(tokens, law.shared_tokens, law.shared_s) if law.shared_tokens else np.zeros(1)
+    return StepLaw(
+        floor_ps=to_ps(law.floor_s + law.host_s),
+        shared_ps=np.rint(shared_s * PS_PER_S).astype(np.int64),
+        seq_ps=to_ps(law.sequence_s),
+        ctx_fp=to_ps(context_token_s * 2**FRACTION_BITS),
+        decode_token_ps=to_ps(law.decode_token_s),
+        prefill_token_ps=to_ps(law.prefill_token_s),
+        pair_fp=to_ps(law.prefill_pair_s * 2**FRACTION_BITS),
+    )
+
+
 def gpu_kv_read_line(model: ModelCard, deployment: Deployment, pool: WorkerPool) -> tuple[float, float]:
     """Bytes that one GPU of a rank reads per decoding sequence, and per token of its context: its share of the KV heads."""
     fixed_share, share = kv_shares(model, pool.gpus_per_rank)
@@ -97,8 +113,7 @@ def streamed_bytes(model: ModelCard, deployment: Deployment, pool: WorkerPool) -
     """
     drafts, passes, weights = _drafts_of(deployment, pool), _draft_passes(deployment, pool), weight_bytes(model, deployment.weight_type)
     spread = pool.gpus_per_worker if pool.attention == "tp" else 1
-    longest = pool.ranks * (pool.token_budget + pool.max_seqs * (1 + drafts))
-    tokens = np.arange(min(longest, LONGEST_TABLE - 1) + 1, dtype=np.float64)
+    tokens = _query_tokens(pool, drafts)
     chosen = _coverage(model, pool, tokens)
     total = chosen * weights.experts / pool.ep + (weights.dense + weights.head) / spread
     if passes:
@@ -108,6 +123,12 @@ def streamed_bytes(model: ModelCard, deployment: Deployment, pool: WorkerPool) -
         total += passes * (weights.draft_dense + weights.head) / spread
     total[0] = 0.0
     return total
+
+
+def _query_tokens(pool: WorkerPool, drafts: int) -> NDArray[np.float64]:
+    """Query tokens that a step of all ranks may hold: 0, 1, .. to the most, or to the end of the table."""
+    longest = pool.ranks * (pool.token_budget + pool.max_seqs * (1 + drafts))
+    return np.arange(min(longest, LONGEST_TABLE - 1) + 1, dtype=np.float64)
 
 
 def _drafts_of(deployment: Deployment, pool: WorkerPool) -> int:

@@ -1,0 +1,91 @@
+"""A law that an endpoint hides comes back: coefficients, KV blocks and their size, token budget, seats, kind of cache."""
+
+from pathlib import Path
+
+import pytest
+
+from simulator.calibration.live_fit import Fit, fit_rows
+from simulator.calibration.live_overlay import overlay_text
+from simulator.calibration.live_plan import expected, next_cells
+from simulator.capacity.point import run
+from simulator.capacity.scenario_file import load_scenario
+from simulator.hardware.load import load_deployment
+from tests.unit.stand_in import StandIn, hidden_pool
+
+LAW = {"floor_s": 0.0025, "sequence_s": 128e-6, "context_token_s": 0.3e-6, "prefill_token_s": 55e-6, "prefill_pair_s": 27e-9}
+WITHIN = 0.03
+
+
+@pytest.fixture(scope="module")
+def exact() -> tuple[StandIn, Fit]:
+    found = StandIn(hidden_pool(LAW, blocks=193, budget=512, seats=24), block_tokens=32)
+    found.calibrate(40)
+    return found, fit_rows(found.endpoint, found.cells, found.requests)
+
+
+def test_a_law_without_noise_comes_back_exactly(exact: tuple[StandIn, Fit]) -> None:
+    _, fit = exact
+    found = {one.name: one.value for one in fit.coefficients}
+    assert found == pytest.approx({name: pytest.approx(value, rel=1e-3) for name, value in LAW.items()})
+    assert str(fit.law.form) == "plain"
+    assert fit.measured.request_s == pytest.approx(0.002, rel=1e-3)
+    assert max(error.worst for error in fit.errors) < 1e-3
+
+
+def test_the_engine_is_found_by_experiment(exact: tuple[StandIn, Fit]) -> None:
+    _, fit = exact
+    found = {name: trait.value for name, trait in fit.traits.items()}
+    assert found == {
+        "block_tokens": 32, "kv_blocks": 193, "prefix_cache": "blocks", "eviction": "lru", "token_budget": 512, "max_seqs": 24,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("metrics", [True, False])
+def test_noise_and_stalls_leave_coefficients_within_3_percent_or_their_interval(metrics: bool) -> None:
+    found = StandIn(hidden_pool(LAW, blocks=300, budget=1024, seats=16), block_tokens=16, noise=0.05, stalls=0.05, metrics=metrics)
+    found.calibrate(60)
+    fit = fit_rows(found.endpoint, found.cells, found.requests)
+    for one in fit.coefficients:
+        if one.name in LAW:
+            assert one.low <= LAW[one.name] <= one.high or one.value == pytest.approx(LAW[one.name], rel=WITHIN), one
+    assert fit.clocks == dict.fromkeys(("prefill", "decode"), "server metrics" if metrics else "client clocks")
+    assert {name: trait.value for name, trait in fit.traits.items()} == {
+        "block_tokens": 16, "kv_blocks": 300, "prefix_cache": "blocks", "eviction": "lru", "token_budget": 1024, "max_seqs": 16,
+    }  # fmt: skip
+    assert 0.0 < fit.noise < 0.06
+
+
+def test_a_plan_is_resumed_where_it_was(exact: tuple[StandIn, Fit]) -> None:
+    whole, _ = exact
+    half = len(whole.cells) // 2
+    kept = whole.cells[:half]
+    names = {cell.cell for cell in kept}
+    rows = [row for row in whole.requests if row.cell in names]
+    todo = next_cells(whole.endpoint, 40, kept, rows)
+    assert todo
+    assert not names & {cell.id for cell in todo}
+    assert next_cells(whole.endpoint, 40, whole.cells, whole.requests) == []
+
+
+def test_a_plan_keeps_its_budget_and_says_before_what_it_takes(exact: tuple[StandIn, Fit]) -> None:
+    found, _ = exact
+    assert found.now_s < 1.15 * 40
+    before = expected(found.endpoint, 40)
+    assert 0 < before.seconds <= 40
+    assert before.prompt_tokens > before.output_tokens > 0
+
+
+def test_an_overlay_loads_and_answers_without_watts(exact: tuple[StandIn, Fit], tmp_path: Path) -> None:
+    _, fit = exact
+    path = tmp_path / "overlay.yaml"
+    path.write_text(overlay_text(fit.measured, "hidden", "hidden by a stand-in, 2026-11-25", ["A note."]))
+    deployment = load_deployment(path)
+    (pool,) = deployment.pools
+    assert (pool.blocks_per_rank, pool.token_budget, pool.max_seqs, deployment.block_tokens) == (193, 512, 24, 32)
+    assert pool.law.floor_s == pytest.approx(LAW["floor_s"], rel=1e-3)
+    fixed = {"kind": "fixed", "isl": 200, "osl": 20, "concurrency": 4}
+    phase = {"ramp_s": 1, "warmup_s": 1, "min_window_s": 20, "max_s": 40}
+    answer = run(load_scenario({"deployment": str(path), "workload": fixed, "phase": phase, "seeds": 1}))
+    assert answer.output_tok_s > 0
+    assert answer.badge == "calibrated"
+    assert answer.watts_per_gpu.accelerator != answer.watts_per_gpu.accelerator, "nan: nobody measured watts"
