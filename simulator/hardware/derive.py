@@ -17,9 +17,19 @@ from simulator.hardware.profile import Profile
 from simulator.hardware.quality import Field
 from simulator.hardware.roofline import Layout, compute_type_of, law_defaults
 from simulator.hardware.schemas import DEPLOYMENT, LAW, LAYOUT
+from simulator.hardware.spec import missing
 from simulator.hardware.system import System
-from simulator.hardware.unknown import STREAMING, known, lacks
+from simulator.hardware.unknown import known
 from simulator.hardware.weights import CASTS
+
+STREAMING = ("routing_skew", "hbm_efficiency", "kv_efficiency")
+"""Coefficients that turn bytes into time; a law that gives the times themselves (``context_token_s``) has none."""
+
+NEEDED = (
+    "workers", "gpus_per_worker", "attention", "ranks", "ep", "block_tokens", "kv_pool_tokens", "token_budget", "max_seqs",
+    "max_context_tokens", "context_token_s", *(key for key in LAW if key not in STREAMING),
+)  # fmt: skip
+"""What a deployment must give that is otherwise derived from system and model."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +65,10 @@ def completed(profile: Profile, system: System, model: ModelCard, others: Iterab
 def _with_measured(profile: Profile) -> Profile:
     """A deployment on something unknown: only what follows from no system and no model is derived. Raises `UserError`."""
     views = [replace(profile, fields={**profile.fields, **pool.fields}) for pool in profile.pools.values()] or [profile]
-    if mistakes := lacks(profile, iter(views)):
-        raise UserError(mistakes)
+    lacks = [key for key in NEEDED if any(key not in view.fields for view in views)]
+    if lacks:
+        reason = "system or model is unknown, so nothing can be derived from it"
+        raise UserError([missing(profile.file, key, DEPLOYMENT[key], reason) for key in lacks])
     return _with(profile, _whoever())
 
 

@@ -22,8 +22,8 @@ from simulator.units import PS_PER_S, to_ps
 OUT_OF_REACH_MW = 10**8
 """Where no light-load line is wanted, it starts here."""
 
-UNKNOWN_MW = 0
-"""The cap of a GPU whose watts nobody knows; no real one is capped at nothing."""
+UNKNOWN_MW = -1
+"""Idle power of a GPU whose watts nobody knows."""
 
 FULL_CLOCK = np.full(1, 1 << FRACTION_BITS, np.int64)
 """The table of a pool without a cap: nothing is slowed."""
@@ -73,7 +73,7 @@ def power_law(system: System, model: ModelCard, deployment: Deployment, pool: Wo
     FLOPs are taken against the dense peak of the deployment's ``compute_type``; those of draft passes are left out (about 2 %).
     """
     if not known(system, model):
-        return PowerLaw(0, 0, 0, UNKNOWN_MW, 0, pool.gpus_per_rank, np.zeros(1, np.int64), 0, 0, 0, 0)
+        return PowerLaw(0, 0, 0, 0, UNKNOWN_MW, pool.gpus_per_rank, np.zeros(1, np.int64), 0, 0, 0, 0)
     bandwidth, flops = system.hbm_bytes_per_s, system.flops(deployment.compute_type) * pool.gpus_per_rank
     fixed_read, read_per_token = gpu_kv_read_line(model, deployment, pool)
     fixed_flops, flops_per_pair = prompt_flops_line(model)
@@ -98,7 +98,7 @@ def power_law(system: System, model: ModelCard, deployment: Deployment, pool: Wo
 
 def idle_w(power: PowerLaw) -> float:
     """Watts of a GPU with no step to run; nan where nobody knows, which makes all that is added to it unknown."""
-    return math.nan if power.cap_mw == UNKNOWN_MW else power.idle_mw / 1000
+    return math.nan if power.idle_mw == UNKNOWN_MW else power.idle_mw / 1000
 
 
 CLOCK_FREE, CLOCK_POWER, LOWEST_CLOCK = 0.25, 2.4, 0.5

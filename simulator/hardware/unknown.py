@@ -5,28 +5,14 @@ writes them. No number stands in for what is not known: every figure of these tw
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
-from simulator.errors import Mistake
 from simulator.hardware.attention_grouped import GroupedAttention
 from simulator.hardware.model_card import ModelCard
-from simulator.hardware.profile import Profile
-from simulator.hardware.schemas import DEPLOYMENT, LAW
-from simulator.hardware.spec import missing
 from simulator.hardware.system import System
 
 UNKNOWN = "unknown"
-
-STREAMING = ("routing_skew", "hbm_efficiency", "kv_efficiency")
-"""Coefficients that turn bytes into time; a law that gives the times themselves (``context_token_s``) has none."""
-
-NEEDED = (
-    "workers", "gpus_per_worker", "attention", "ranks", "ep", "block_tokens", "kv_pool_tokens", "token_budget", "max_seqs",
-    "max_context_tokens", "context_token_s", *(key for key in LAW if key not in STREAMING),
-)  # fmt: skip
-"""What a deployment must give that is otherwise derived from system and model."""
 
 DECLARED = {"compute_type": UNKNOWN, "kv_type": UNKNOWN}
 """What stands in a deployment on something unknown for fields that only bytes and FLOPs ask for."""
@@ -49,10 +35,3 @@ def unknown_model() -> ModelCard:
 def known(system: System, model: ModelCard) -> bool:
     """Whether bytes, FLOPs and watts can be reckoned with."""
     return UNKNOWN not in (system.name, model.name)
-
-
-def lacks(profile: Profile, pools: Iterator[Profile]) -> list[Mistake]:
-    """What a deployment on something unknown does not give, each once."""
-    found = {key: view for view in pools for key in NEEDED if key not in view.fields}
-    reason = "system or model is unknown, so nothing can be derived from it"
-    return [missing(profile.file, key, DEPLOYMENT[key], reason) for key in found]

@@ -43,7 +43,7 @@ def test_the_engine_is_found_by_experiment(exact: tuple[StandIn, Fit]) -> None:
 @pytest.mark.parametrize("metrics", [True, False])
 def test_noise_and_stalls_leave_coefficients_within_3_percent_or_their_interval(metrics: bool) -> None:
     found = StandIn(hidden_pool(LAW, blocks=300, budget=1024, seats=16), block_tokens=16, noise=0.05, stalls=0.05, metrics=metrics)
-    found.calibrate(60)
+    found.calibrate(30)
     fit = fit_rows(found.endpoint, found.cells, found.requests)
     for one in fit.coefficients:
         if one.name in LAW:
