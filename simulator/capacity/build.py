@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from simulator.capacity.context import context_limit, tightened
 from simulator.capacity.fleet import engine_fleet, engine_pools
-from simulator.capacity.scenario import FixedLoad, Scenario
+from simulator.capacity.loads import compiled_load, trajectories_of
+from simulator.capacity.scenario import Scenario
 from simulator.capacity.slo import SLO
 from simulator.engine.world import Pool, Stop, World
 from simulator.errors import Mistake, UserError
@@ -21,9 +22,6 @@ from simulator.hardware.spread import Change
 from simulator.hardware.system import System
 from simulator.units import to_ps
 from simulator.workload.arrays import Calls, PrefixTree, Threads
-from simulator.workload.compile import compile_calls
-from simulator.workload.fixed import fixed_set
-from simulator.workload.load import load_trajectories
 from simulator.workload.trajectory import TrajectorySet
 
 
@@ -68,7 +66,7 @@ def prepare(scenario: Scenario, seed: int, change: Change | None = None) -> Prep
         When a profile or the trajectories are bad, or no call fits the KV pool of a rank.
     """
     system, model, deployment = load_profiles(scenario, change)
-    trajectories = load_of(scenario)
+    trajectories = trajectories_of(scenario.workload)
     limit, limit_from = context_limit(deployment)
     while True:
         prepared = _compiled(scenario, seed, system, model, deployment, trajectories, limit, limit_from)
@@ -113,17 +111,7 @@ def _compiled(
     limit_from: str,
 ) -> Prepared:
     load = scenario.workload
-    compiled = compile_calls(
-        trajectories,
-        block_tokens=deployment.block_tokens,
-        history=load.history,
-        marker=load.marker,
-        accept_pmf=deployment.accept_pmf,
-        drafts=deployment.drafts,
-        seed=seed,
-        stops=load.stops,
-        max_context_tokens=limit,
-    )
+    compiled = compiled_load(load, deployment, seed, limit)
     notes = list(_mismatches(scenario, deployment, system, model))
     if compiled.cut_trajectories:
         cut = f"{compiled.cut_trajectories} of {len(trajectories.trajectories)} trajectories end early"
@@ -188,14 +176,6 @@ def _flat(mapping: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, An
             yield from _flat(value, f"{place}{key}.")
         else:
             yield place + key, value["value"] if isinstance(value, Mapping) else value
-
-
-def load_of(scenario: Scenario) -> TrajectorySet:
-    """The trajectories that a scenario's workload names or describes."""
-    load = scenario.workload
-    if isinstance(load, FixedLoad):
-        return fixed_set(load.isl, load.osl, load.shared_prefix, load.think_s)
-    return load_trajectories(load.source)
 
 
 def build_world(prepared: Prepared, agents: int) -> World:

@@ -42,7 +42,8 @@ def capacity(scenario: Scenario, progress: Progress | None = None, jobs: int | N
 def answer_all(scenarios: Sequence[Scenario], progress: Progress | None = None, jobs: int | None = None) -> list[Answer]:
     """The answers of several scenarios: the full protocol for each one's first seed, then all other seeds around what it found."""
 
-    compile_kernel(scenarios[0])
+    if jobs != 1:
+        compile_kernel(scenarios[0])
     firsts = in_processes([(search_seed, (s, s.seeds[0], None)) for s in scenarios], progress, jobs)
     rest = [(search_seed, (s, seed, first.bracket.held)) for s, first in zip(scenarios, firsts, strict=True) for seed in s.seeds[1:]]
     later = iter(in_processes(rest, progress, jobs))

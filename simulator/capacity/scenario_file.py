@@ -30,13 +30,20 @@ def load_scenario(ref: str | Path | Mapping[str, Any], overrides: Mapping[str, A
     UserError
         With every mistake found.
     """
+    document = scenario_document(ref)
+    return scenario_of(with_overrides(document, overrides) if overrides else document)
+
+
+def scenario_document(ref: str | Path | Mapping[str, Any]) -> Document:
+    """The values of a scenario with their lines, before any is looked at; parameters as in `load_scenario`."""
     if isinstance(ref, Mapping):
-        document = Document("inline", {str(key): value for key, value in ref.items()})
-    else:
-        is_path = isinstance(ref, Path) or str(ref).endswith((".yaml", ".yml"))
-        document = _beside(read_document(Path(ref) if is_path else find_data("scenarios", str(ref))))
-    if overrides:
-        document = with_overrides(document, overrides)
+        return Document("inline", {str(key): value for key, value in ref.items()})
+    is_path = isinstance(ref, Path) or str(ref).endswith((".yaml", ".yml"))
+    return _beside(read_document(Path(ref) if is_path else find_data("scenarios", str(ref))))
+
+
+def scenario_of(document: Document) -> Scenario:
+    """The scenario that a document holds; raises `UserError` with every mistake found."""
     mistakes: list[Mistake] = []
     scenario = _scenario(Section(document, mistakes), Path(document.file).stem)
     if mistakes:
@@ -61,7 +68,7 @@ def _beside(document: Document) -> Document:
 
 TOP_KEYS = (
     "name", "notes", "system", "model", "deployment", "workload", "slo", "agents", "seeds",
-    "phase", "search", "power", "uncertainty", "size", "cells",
+    "phase", "search", "power", "uncertainty", "size", "cells", "sweep",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from simulator.cli.fit import fit
 from simulator.cli.record import record
 from simulator.cli.serve import serve
 from simulator.cli.size import size
+from simulator.cli.sweep import sweep
 from simulator.cli.validate import validate
 from simulator.errors import UserError
 
@@ -51,6 +52,7 @@ app.command("capacity", rich_help_panel="Ask")(ask.capacity)
 app.command("compare", rich_help_panel="Ask")(ask.compare)
 app.command("shape", rich_help_panel="Ask")(ask.shape)
 app.command("size", rich_help_panel="Ask")(size)
+app.command("sweep", rich_help_panel="Ask")(sweep)
 app.add_typer(know.profiles, name="profiles", rich_help_panel="Know")
 app.add_typer(sets.trajectories, name="trajectories", rich_help_panel="Know")
 app.command("validate", rich_help_panel="Know")(validate)

@@ -148,10 +148,11 @@ def colours(names: list[str]) -> dict[str, str]:
     return {name: SYSTEMS[place % len(SYSTEMS)] for place, name in enumerate(names)}
 
 
-def legend(figure: Canvas, entries: dict[str, str]) -> None:
-    """A legend of colour swatches above all panels."""
+def legend(figure: Canvas, entries: dict[str, str], columns: int = 0) -> None:
+    """A legend of colour swatches above all panels, in one row or so many columns."""
     handles = [Line2D([], [], color=colour, linewidth=5, solid_capstyle="butt") for colour in entries.values()]
-    figure.legend(handles, list(entries), loc="outside upper left", ncols=len(entries), fontsize=9.5, handlelength=1.2, columnspacing=1.8)
+    ncols = columns or len(entries)
+    figure.legend(handles, list(entries), loc="outside upper left", ncols=ncols, fontsize=9.5, handlelength=1.2, columnspacing=1.8)
 
 
 def count_axis(axes: Axes, low: float, high: float) -> None:

@@ -1,0 +1,78 @@
+"""The load that prompts bring, kept warm: many questions of one process ask about the same trajectories, served alike.
+
+Inputs are references to trajectory sets, and how they are served. Reading and compiling are pure functions of the files' content, so what
+is kept is known by the files' times and sizes; a set that changed on disk is read again.
+"""
+
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from simulator.capacity.scenario import FixedLoad, TrajectoryLoad
+from simulator.catalog import find_data
+from simulator.hardware.deployment import Deployment
+from simulator.workload.compile import Compiled, compile_calls
+from simulator.workload.fixed import fixed_set
+from simulator.workload.load import load_trajectories
+from simulator.workload.trajectory import TrajectorySet
+
+Stamp = tuple[tuple[str, int, int], ...]
+"""Path, time of the last change in ns, and bytes of every file of a set."""
+
+KEPT_SETS, KEPT_LOADS = 4, 8
+"""A compiled set of 400 long trajectories takes about 3 MB."""
+
+Load = TrajectoryLoad | FixedLoad
+
+
+def trajectories_of(load: Load) -> TrajectorySet:
+    """The trajectories that a workload names or describes."""
+    if isinstance(load, FixedLoad):
+        return fixed_set(load.isl, load.osl, load.shared_prefix, load.think_s)
+    return _read(load.source, stamp_of(load.source))
+
+
+def compiled_load(load: Load, deployment: Deployment, seed: int, limit: int) -> Compiled:
+    """Calls and prefix tree of a workload for one seed, as a deployment serves it, with calls of at most ``limit`` tokens.
+
+    Tool delays are those of the set: whoever scales them does so on a copy.
+    """
+    stamp = () if isinstance(load, FixedLoad) else stamp_of(load.source)
+    return _compile(
+        replace(load, tool_delay_scale=1.0), stamp, deployment.block_tokens, deployment.accept_pmf, deployment.drafts, seed, limit
+    )
+
+
+def files_of(source: str) -> list[Path]:
+    """The files of a trajectory set, sorted; none when there is no such set, which its reader will say."""
+    path = Path(source)
+    if path.is_dir():
+        return sorted(each for each in path.rglob("*") if each.is_file())
+    if path.exists():
+        return [path]
+    return [] if path.suffix or len(path.parts) > 1 else [find_data("trajectories", source)]
+
+
+def stamp_of(source: str) -> Stamp:
+    """What tells that the files of a set are the same as before."""
+    return tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files_of(source))
+
+
+@lru_cache(maxsize=KEPT_SETS)
+def _read(source: str, stamp: Stamp) -> TrajectorySet:
+    return load_trajectories(source)
+
+
+@lru_cache(maxsize=KEPT_LOADS)
+def _compile(load: Load, stamp: Stamp, block_tokens: int, accept_pmf: tuple[float, ...], drafts: int, seed: int, limit: int) -> Compiled:
+    return compile_calls(
+        trajectories_of(load),
+        block_tokens=block_tokens,
+        history=load.history,
+        marker=load.marker,
+        accept_pmf=accept_pmf,
+        drafts=drafts,
+        seed=seed,
+        stops=load.stops,
+        max_context_tokens=limit,
+    )
