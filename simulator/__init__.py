@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from simulator.capacity.point import play, run
     from simulator.capacity.scenario import Scenario
     from simulator.capacity.scenario_file import load_scenario
+    from simulator.capacity.sweep import sweep
     from simulator.engine.kernel import simulate_kernel
     from simulator.engine.reference import simulate_reference
     from simulator.errors import UserError
     from simulator.hardware.load import load_deployment, load_model, load_system
+    from simulator.report.frame import frame
     from simulator.report.frames import calls_frame
     from simulator.workload.load import load_trajectories
 
@@ -30,6 +32,7 @@ __all__ = [
     "calls_frame",
     "compare",
     "find_capacity",
+    "frame",
     "load_deployment",
     "load_model",
     "load_scenario",
@@ -39,6 +42,7 @@ __all__ = [
     "run",
     "simulate_kernel",
     "simulate_reference",
+    "sweep",
 ]
 
 _PLACES = {
@@ -48,6 +52,7 @@ _PLACES = {
     "compare": ("simulator.capacity.comparison", "compare"),
     # Not `capacity`: that name is the subpackage's, which importing any part of it would put in the function's place.
     "find_capacity": ("simulator.capacity.hold", "capacity"),
+    "frame": ("simulator.report.frame", "frame"),
     "load_deployment": ("simulator.hardware.load", "load_deployment"),
     "load_model": ("simulator.hardware.load", "load_model"),
     "load_scenario": ("simulator.capacity.scenario_file", "load_scenario"),
@@ -57,6 +62,7 @@ _PLACES = {
     "run": ("simulator.capacity.point", "run"),
     "simulate_kernel": ("simulator.engine.kernel", "simulate_kernel"),
     "simulate_reference": ("simulator.engine.reference", "simulate_reference"),
+    "sweep": ("simulator.capacity.sweep", "sweep"),
 }
 
 

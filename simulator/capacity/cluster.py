@@ -35,7 +35,7 @@ def on_cluster(address: str, points: Sequence[SweepPoint], ask: str, progress: P
         raise UserError(Mistake("", "--dask", "the package distributed is not installed", hint="pip install 'agentwatt[dask]'")) from error
     try:
         connect: Any = distributed.Client  # it says nothing of its types
-        client = connect(address, timeout=PATIENCE_S, set_as_default=False)
+        client = connect(address, timeout=PATIENCE_S)
     except (OSError, TimeoutError, ValueError) as error:
         raise UserError(Mistake("", "--dask", repr(address), "the address of a running scheduler, as in tcp://host:8786")) from error
     with client:

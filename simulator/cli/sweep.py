@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from simulator.capacity.point import Progress
     from simulator.capacity.sweep import Sweep
     from simulator.capacity.sweep_plan import SweepPlan
+    from simulator.report.grounds import Footing
+    from simulator.report.html import Provenance
 
 Vary = Annotated[
     list[str] | None,
@@ -38,6 +40,8 @@ Out = Annotated[
     Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of sweep.parquet, sweep.csv and report.html; a sweep goes on there.")
 ]
 JOURNAL = "sweep.journal.jsonl"
+MOST_KINDS = 6
+"""Deployments whose profiles are listed in the report."""
 MOST_SHOWN = 60
 """Points in the table on the screen."""
 
@@ -90,13 +94,23 @@ def _played(plan: SweepPlan, out: Path, tell: Progress, jobs: int | None, dask: 
         tell_first_compile(tell)
         found = play_sweep(plan, finished, tell, jobs, dask, journal.keep)
         write_text(out / "sweep.csv", csv_text(sweep_frame(found)))
-        write_text(out / "report.html", render_sweep(found, command))
+        write_text(out / "report.html", render_sweep(found, *_grounds(found, command)))
         write_bytes(table, parquet_bytes(found, command))
     except BaseException:
         journal.close()
         raise
     journal.remove()
     return found
+
+
+def _grounds(found: Sweep, command: str) -> tuple[list[Footing], Provenance]:
+    """The profiles beneath the first few kinds of points, and what made the page."""
+    from simulator.capacity.sweep_axes import canonical
+    from simulator.cli.ask import footings_of, provenance_of
+
+    points = [point for point in found.plan.points if point.key]
+    kinds = {canonical([s.system, s.model, s.deployment]): s for s in (point.scenario for point in points)}
+    return footings_of(list(kinds.values())[:MOST_KINDS])[0], provenance_of(points[0].scenario, command)
 
 
 def _command(scenario: str, vary: list[str] | None, changes: list[str] | None, latin: int | None) -> str:

@@ -87,7 +87,7 @@ def render(comparison: Comparison, footings: Sequence[Footing], provenance: Prov
         uncertain=uncertainty_tables.uncertainty_sheets(comparison),
         drawings=_inline([*answer_drawings(answers), *uncertainty_drawings(comparison)]),
         limits=[(plain(a.system), tier(a.slo), plain(a.sentence), _edge(a)) for group in groups.values() for a in group],
-        quality=worst([a.quality for a in answers]),
+        quality=_worst([a.quality for a in answers]),
         notes=list(dict.fromkeys(f"{plain(a.deployment)}: {plain(note)}" for a in answers if a.held for note in a.held.notes)),
         **_common(footings, provenance),
     )
@@ -179,8 +179,7 @@ def _edge(answer: Answer) -> str:
     return " ".join(parts)
 
 
-def worst(qualities: Sequence[str]) -> str:
-    """The worst of some qualities; an unknown word is worse than all."""
+def _worst(qualities: Sequence[str]) -> str:
     order = list(QUALITIES)
     return max(map(plain, qualities), key=lambda q: order.index(q) if q in order else len(order), default="")
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
@@ -11,6 +12,7 @@ from simulator.capacity.sweep import Sweep
 from simulator.capacity.sweep_axes import canonical
 from simulator.capacity.sweep_row import ANSWERED, Row
 from simulator.report.canvas import SYSTEMS, WIDTH_IN, Drawing, colours, draw, legend, plain_log_axis
+from simulator.report.export import csv_text
 from simulator.report.phrases import number, plain
 from simulator.report.sweep_tables import is_number, shown
 
@@ -84,7 +86,8 @@ def _over(name: str, field: str, sweep: Sweep, dots: Sequence[Dot], numeric: Map
 
     title = f"{' and '.join(QUANTITIES[sweep.plan.ask].values())} over {plain(field)}"
     size_in = (WIDTH_IN, 3.4 + 0.2 * (min(len(groups), len(SYSTEMS)) // 2))
-    return Drawing(name, title[:1].upper() + title[1:], draw(name, size_in, paint, title), _caption(sweep, beside, held, groups))
+    svg, caption = draw(name, size_in, paint, title), _caption(sweep, beside, held, groups)
+    return Drawing(name, title[:1].upper() + title[1:], svg, caption, _data(sweep.plan.ask, kept))
 
 
 def _lines(axes: Axes, dots: Sequence[Dot], field: str, column: str, colour: str, beside: str, values: Sequence[Any]) -> None:
@@ -161,4 +164,11 @@ def _bars(ask: str, dots: Sequence[Dot]) -> Drawing:
     caption = "Each bar is a point of the sweep."
     if len(dots) > len(few):
         caption += f" The first {len(few)} of {len(dots):,} are drawn."
-    return Drawing("sweep-0", title[:1].upper() + title[1:], draw("sweep-0", (WIDTH_IN, 1.2 + 0.3 * len(few)), paint, title), caption)
+    svg = draw("sweep-0", (WIDTH_IN, 1.2 + 0.3 * len(few)), paint, title)
+    return Drawing("sweep-0", title[:1].upper() + title[1:], svg, caption, _data(ask, few))
+
+
+def _data(ask: str, dots: Sequence[Dot]) -> str:
+    """What a figure draws, as CSV."""
+    rows = [{field: shown(v) if not is_number(v) else v for field, v in dot.values.items()} for dot in dots]
+    return csv_text(pd.DataFrame([row | {c: dot.row[c] for c in QUANTITIES[ask]} for row, dot in zip(rows, dots, strict=True)]))

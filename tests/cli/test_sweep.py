@@ -81,7 +81,7 @@ def test_two_processes_write_the_same_bytes(command: Command, tiny: str, whole: 
 def cluster() -> Iterator[str]:
     """A Dask cluster on this machine: a scheduler and two worker processes."""
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as local:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as local:
         yield local.scheduler_address
 
 
