@@ -11,5 +11,7 @@ class ExitCode(IntEnum):
     """Something the user gave is wrong: an option, a scenario, a profile, a trajectory, or a place that cannot be written."""
     DIFFERS = 3
     """A check found a difference: a coefficient is not what its evidence gives."""
+    ENDPOINT_LOST = 4
+    """A live endpoint was given up in mid-run; what was finished is kept."""
     INTERRUPTED = 130
     """Ctrl-C."""

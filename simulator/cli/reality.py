@@ -59,7 +59,7 @@ def measure_gpu(
     from simulator.hardware.load import load_model
     from simulator.report.gpu_tables import plan_sheet
 
-    budget_s = _seconds(budget)
+    budget_s = seconds_of(budget, "measure-gpu")
     plan = make_plan([shapes(load_model(name)) for name in model or MODELS], budget_s, repeats=repeats, seed=seed)
     if plan_only:
         show_sheets([plan_sheet(plan)])
@@ -160,7 +160,7 @@ def _meter(index: int) -> Meter | None:
     return meter
 
 
-def _seconds(text: str) -> float:
+def seconds_of(text: str, command: str) -> float:
     """``10m``, ``600s`` or ``600`` in seconds."""
     from simulator.errors import Mistake, UserError
 
@@ -171,5 +171,5 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 60 <= seconds <= 86_400:
-        raise UserError(Mistake("measure-gpu", "--budget", repr(text), "1m to 24h, as 10m, 600s or 1h"))
+        raise UserError(Mistake(command, "--budget", repr(text), "1m to 24h, as 10m, 600s or 1h"))
     return seconds

@@ -77,7 +77,7 @@ def read_answer(exchange: Exchange) -> Answer:
         choice = _choice(value)
         finish = choice.get("finish_reason") or finish
         timings = value["timings"] if isinstance(value.get("timings"), dict) else timings
-        if choice and usage.output is not None:
+        if choice and usage.output is not None and (running or not choice.get("finish_reason")):
             running = True
             if usage.output > seen:
                 times.append((at_s, usage.output - seen))

@@ -33,14 +33,16 @@ class Client:
     ----------
     address : Address
     key : str
-        Sent as a bearer token; empty for none. It is in no message and no representation of this object.
+        Sent with each request; empty for none. It is in no message and no representation of this object.
     clock : callable
         Monotonic seconds.
     stall_s : float
         How long an answer may be silent.
+    scheme : str
+        How the key is sent: ``Bearer``, or ``Basic`` for a name and password that are coded already.
     """
 
-    def __init__(self, address: Address, key: str, clock: Callable[[], float], stall_s: float = 120.0) -> None:
+    def __init__(self, address: Address, key: str, clock: Callable[[], float], stall_s: float = 120.0, scheme: str = "Bearer") -> None:
         self.address, self.clock, self.stall_s = address, clock, stall_s
         self._key = key
         self._idle: list[Connection] = []
@@ -48,7 +50,7 @@ class Client:
         self._port = address.port or (443 if address.scheme == "https" else 80)
         host = address.origin.partition("://")[2]
         self._headers = [("Host", host), ("User-Agent", "agentwatt"), ("Accept", "*/*"), ("Accept-Encoding", "identity")]
-        self._headers += [("Authorization", f"Bearer {key}")] if key else []
+        self._headers += [("Authorization", f"{scheme} {key}")] if key else []
 
     def __repr__(self) -> str:
         return f"Client({self.address.origin})"

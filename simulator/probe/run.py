@@ -16,8 +16,8 @@ Plan = Callable[[Sequence[CellRow], Sequence[RequestRow]], Sequence[Cell]]
 """The cells to play next, by the rows so far; none when it is done."""
 Keep = Callable[[Sequence[RequestRow], CellRow], None]
 OVER = 1.1
-"""No cell begins beyond this many budgets; one that has begun may take `LAST_S` longer."""
-LAST_S = 60.0
+"""No cell begins beyond this many budgets; one that has begun may take `LAST` of a budget longer."""
+LAST = 0.15
 MOST_FAILED = 3
 """So many cells in a row without one request that went well, and the endpoint is given up."""
 WARM_STREAM = 2**40
@@ -75,7 +75,7 @@ async def run(at: Setting, plan: Plan, budget_s: float, rows: Rows, keep: Keep, 
                 return End(False)
             tell(cell)
             try:
-                requests, row = await asyncio.wait_for(execute(cell, at), left_s + LAST_S)
+                requests, row = await asyncio.wait_for(execute(cell, at), left_s + budget_s * LAST)
             except TimeoutError:
                 return End(False)
             except Unreachable as error:

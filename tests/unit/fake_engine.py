@@ -206,13 +206,14 @@ class Answering(BaseHTTPRequestHandler):
             engine.let_go.wait(20)
             self.close_connection = True
             return
+        llama = engine.dialect == "llamacpp"
         chat, held = "messages" in request, b": hello\r\n\r\n"
         running = engine.running_usage and request.get("stream_options", {}).get("continuous_usage_stats")
         if chat:
             held += self._event({"choices": [{"delta": {"role": "assistant", "content": ""}}]})
         for number in range(output):
             said = {"delta": {"content": f" w{number}"}} if chat else {"text": f" w{number}"}
-            event: dict[str, Any] = {"choices": [{**said, "finish_reason": "length" if number == output - 1 else None}]}
+            event: dict[str, Any] = {"choices": [{**said, "finish_reason": None if number < output - 1 or llama else "length"}]}
             if running:
                 event["usage"] = {"prompt_tokens": len(prompt), "completion_tokens": number + 1}
             held += self._event(event)
@@ -233,9 +234,12 @@ class Answering(BaseHTTPRequestHandler):
             if engine.cached:
                 usage["prompt_tokens_details"] = {"cached_tokens": cached}
             held = self._event({"choices": [], "usage": usage})
-        if engine.dialect == "llamacpp":
+        if llama:  # the last event says why, how many and how long, all at once
             timings = {"prompt_n": len(prompt) - cached, "cache_n": cached, "predicted_n": output, "prompt_ms": 12.5, "predicted_ms": 80.0}
-            held += self._event({"choices": [], "timings": timings})
+            event = {"choices": [{"text": "", "finish_reason": "length"}], "timings": timings}
+            if engine.usage and fault not in ("error", "events"):
+                event["usage"] = {"prompt_tokens": len(prompt), "completion_tokens": output}
+            held += self._event(event)
         with engine.lock:
             engine.prefill_s, engine.decode_s = engine.prefill_s + first - began, engine.decode_s + time.perf_counter() - first
             engine.ended += 1

@@ -169,6 +169,8 @@ def test_llama_cpp_gives_clocks_with_each_answer() -> None:
     rows, row = play(Engine(dialect="llamacpp", usage=False, running_usage=False), cell(turns=2), stream_usage=False)
     assert [(r.prompt_tokens, r.cached_tokens, r.output_tokens) for r in rows] == [(64, 0, 8), (128, 64, 8)]
     assert [(r.server_prefill_s, r.server_decode_s) for r in rows] == [(0.0125, 0.08)] * 2
+    rows, _ = play(Engine(dialect="llamacpp", running_usage=False), cell(turns=2))
+    assert [(r.chunks, r.output_tokens, r.coalesced) for r in rows] == [(8, 8, False)] * 2, "the event that counts carries no token"
     assert (row.metrics["prefilled_tokens"], row.metrics["output_tokens"]) == (128, 16)
     assert "prefill_count" not in row.metrics
 

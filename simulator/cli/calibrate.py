@@ -1,0 +1,64 @@
+"""The command `calibrate` of the panel *Reality*: an endpoint is asked, and a profile made of its answers. Input is an address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simulator.cli.conclude import conclude
+
+if TYPE_CHECKING:
+    from simulator.calibration.cell import Endpoint
+    from simulator.cli.live_run import Planned
+
+Url = Annotated[str, typer.Argument(metavar="URL", help="Base URL of an OpenAI-compatible endpoint.", show_default=False)]
+Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help="Which of its models, if it has several.", show_default=False)]
+Budget = Annotated[str, typer.Option("--budget", metavar="TIME", help="How long it may take: 10m, 600s. Trims the plan.")]
+Timeout = Annotated[float, typer.Option("--timeout", metavar="S", min=1, help="Seconds that an answer may be silent.")]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option("--key-file", metavar="FILE", help="File with the key; else AGENTWATT_API_KEY or OPENAI_API_KEY.", show_default=False),
+]
+PowerSource = Annotated[
+    str | None,
+    typer.Option("--power", metavar="SOURCE", help="Watts from nvml, a DCGM exporter's or a Redfish URL, or a .csv.", show_default=False),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the run.")]
+
+
+def calibrate(
+    url: Url,
+    model: Model = None,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where rows, fit, overlay and report go.")] = Path(
+        "calibration"
+    ),
+    budget: Budget = "10m",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    power: PowerSource = None,
+    plan_only: Annotated[bool, typer.Option("--plan", help="Show what it is and what would be asked, and leave.")] = False,
+    yes: Yes = False,
+    key_file: KeyFile = None,
+    timeout_s: Timeout = 120.0,
+) -> None:
+    """Calibrate against a live endpoint: survey, plan, run, fit, check on agents that were held out, report."""
+    from simulator.cli.live_run import LiveRun, play_live
+    from simulator.cli.reality import seconds_of
+
+    budget_s = seconds_of(budget, "calibrate")
+    asked = LiveRun("calibrate", url, model, out, budget_s, resume, power, plan_only, yes, key_file, timeout_s)
+    found = play_live(asked, _plan)
+    if found is not None:
+        conclude(*found, out)
+
+
+def _plan(endpoint: Endpoint, budget_s: float) -> Planned:
+    from simulator.calibration.live_plan import expected, next_cells
+    from simulator.cli.live_run import Expected, Planned
+
+    found = expected(endpoint, budget_s)
+    return Planned(
+        lambda cells, requests: next_cells(endpoint, budget_s, cells, requests),
+        Expected(found.seconds, found.cells, found.prompt_tokens, found.output_tokens),
+    )

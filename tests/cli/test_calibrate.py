@@ -1,0 +1,173 @@
+"""`calibrate` as people run it, on a hand-made engine: what it shows, asks, refuses and leaves behind; its key is nowhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.calibration import live_plan
+from simulator.calibration.cell import Cell, CellRow, Endpoint, RequestRow, Span, Turn
+from simulator.cli.exit_codes import ExitCode
+from simulator.cli.live_run import progress_line
+from tests.cli.conftest import Command
+from tests.unit.fake_endpoint import KEY, serving
+from tests.unit.fake_engine import Engine
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def small_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four cells instead of the plan of a calibration, which takes minutes."""
+
+    def next_cells(endpoint: Endpoint, budget_s: float, cells: Sequence[CellRow], requests: Sequence[RequestRow]) -> list[Cell]:
+        asked = ((Turn((Span(0, 0, 32),), 4),),)
+        return [Cell(f"c{number}", "prefill", 0, {}, 1, asked) for number in range(4) if f"c{number}" not in {row.cell for row in cells}]
+
+    monkeypatch.setattr(live_plan, "next_cells", next_cells)
+    monkeypatch.setattr("simulator.cli.calibrate.conclude", lambda *_: None)
+    monkeypatch.setenv("AGENTWATT_API_KEY", KEY)
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = Engine(step_s=0.0, key=KEY)
+    with serving(engine):
+        yield engine
+
+
+def cells_in(folder: Path) -> list[str]:
+    return (folder / "cells.jsonl").read_text().splitlines()
+
+
+def everything(result: Any, folder: Path) -> str:
+    files = [path.read_text() for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
+    return "\n".join([result.output, result.stderr, *files])
+
+
+def test_the_plan_is_shown_and_nothing_is_run(command: Command, engine: Engine, tmp_path: Path) -> None:
+    result = command("calibrate", engine.url, "--plan", "--out", str(tmp_path / "run"))
+    assert result.exit_code == 0, result.output
+    assert "tiny" in result.stdout
+    assert "vllm 0.32.0" in result.stdout
+    assert "prompt tokens and" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_and_the_run_after_it(command: Command, engine: Engine, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = command("calibrate", engine.url, "--yes", "--out", str(out))
+    assert result.exit_code == 0, result.output
+    assert len(cells_in(out)) == 4
+    assert {path.name for path in out.iterdir()} == {"endpoint.json", "plan.json", "requests.jsonl", "cells.jsonl"}
+    assert "4 cells, 4 requests, 0 of them failed" in result.stderr
+    assert KEY not in everything(result, out)
+    assert set(engine.keys) == {f"Bearer {KEY}"}
+    again = command("calibrate", engine.url, "--yes", "--out", str(out))
+    assert again.exit_code == ExitCode.BAD_INPUT
+    assert "--resume" in again.stderr
+    asked = len(engine.requests)
+    resumed = command("calibrate", engine.url, "--yes", "--out", str(out), "--resume")
+    assert resumed.exit_code == 0
+    assert len(cells_in(out)) == 4
+    assert not any(request.get("max_tokens") == 4 for request in engine.requests[asked:]), "finished cells are not asked again"
+
+
+def test_an_endpoint_that_dies_in_mid_run(command: Command, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    engine = Engine(step_s=0.0)
+    with serving(engine):
+        command("calibrate", engine.url, "--yes", "--out", str(out))
+        before = len(engine.requests)
+    engine = Engine({before - 2: "die"}, step_s=0.0)
+    with serving(engine):
+        result = command("calibrate", engine.url, "--yes", "--out", str(tmp_path / "second"))
+    assert result.exit_code == ExitCode.ENDPOINT_LOST
+    assert "cannot be reached" in result.stderr
+    assert f"2 finished cells are kept in {tmp_path / 'second'}; to go on: agentwatt calibrate {engine.url}" in result.stderr
+    assert "--resume" in result.stderr
+    assert len(cells_in(tmp_path / "second")) in (2, 3)
+
+
+def test_another_endpoint_is_not_gone_on_with(command: Command, engine: Engine, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command("calibrate", engine.url, "--yes", "--out", str(out))
+    other = Engine(step_s=0.0, models=("other",))
+    with serving(other):
+        result = command("calibrate", other.url, "--yes", "--out", str(out), "--resume")
+    assert result.exit_code == ExitCode.BAD_INPUT
+    assert "as the run" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("ftp://host",), "no address"),
+        (("http://user:secret@host/v1",), "an address"),
+        (("http://127.0.0.1:9", "--yes"), "cannot be reached"),
+        (("http://127.0.0.1:9",), "nobody to ask"),
+        (("http://127.0.0.1:9", "--yes", "--resume", "--out", "nowhere"), "no run in it"),
+        (("http://127.0.0.1:9", "--yes", "--power", "steam"), "'steam'"),
+        (("http://127.0.0.1:9", "--yes", "--power", "missing.csv"), "missing.csv"),
+        (("http://127.0.0.1:9", "--yes", "--budget", "soon"), "'soon'"),
+        (("http://127.0.0.1:9", "--yes", "--key-file", "nowhere"), "cannot be read"),
+    ],
+)
+def test_mistakes(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = command("calibrate", *words)
+    assert result.exit_code == ExitCode.BAD_INPUT
+    assert said in result.stderr
+    assert "secret" not in result.output
+    assert KEY not in result.output
+
+
+def test_a_key_that_is_not_accepted(command: Command, tmp_path: Path) -> None:
+    engine = Engine(key="another-key")
+    (tmp_path / "key").write_text("from-the-file\n")
+    with serving(engine):
+        result = command("calibrate", engine.url, "--yes", "--key-file", str(tmp_path / "key"), "--out", str(tmp_path / "run"))
+    assert result.exit_code == ExitCode.BAD_INPUT
+    assert "HTTP 401" in result.stderr
+    assert set(engine.keys) == {"Bearer from-the-file"}
+    assert "from-the-file" not in result.output
+
+
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, ExitCode.INTERRUPTED)])
+def test_what_is_finished_outlives_a_kill(engine: Engine, tmp_path: Path, how: signal.Signals, status: int) -> None:
+    code = (
+        "import sys; from simulator.calibration import live_plan as p; from simulator.calibration.cell import Cell, Span, Turn\n"
+        "asked = ((Turn((Span(0, 0, 32),), 4),),)\n"
+        "p.next_cells = lambda e, b, c, r: [Cell(f'c{len(c)}', 'prefill', 0, {}, 1, asked)]\n"
+        "from simulator.cli.main import app; app(sys.argv[1:])"
+    )
+    words = ["calibrate", engine.url, "--yes", "--out", str(tmp_path / "run")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stderr is not None
+    said = ""
+    for line in process.stderr:
+        said += line
+        if " 3 cells" in line:
+            break
+    process.send_signal(how)
+    said += process.stderr.read()
+    process.stderr.close()
+    assert process.wait(20) == status, said
+    assert len(cells_in(tmp_path / "run")) >= 3
+    assert KEY not in said
+    if how == signal.SIGINT:
+        assert "finished cells are kept" in said
+        assert "--resume" in said
+
+
+def test_the_bar() -> None:
+    assert progress_line(3, 30.0, 120.0, "c") == "[######------------------]  25 %, 3 cells, 0.5 min, about 1.5 min left: c"
+    assert progress_line(3, 500.0, 120.0, "c").startswith("[########################] 100 %")
