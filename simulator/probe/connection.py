@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection that stamps each piece of an answer as it arrives. Inputs are requests, and bytes of the network.
 
-Bytes are stamped when the event loop reads them, before anything is parsed; httpx would stamp them after its own work, at thrice the
-processor time per piece (docs/calibration.md). What a body means is read later, when nothing is being timed.
+Bytes are stamped when the event loop reads them, before anything is parsed; httpx would stamp them after its own work, at
+more processor time per piece (benchmarks/bench_probe.py). What a body means is read later, when nothing is being timed.
 """
 
 import asyncio
