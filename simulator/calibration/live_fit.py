@@ -4,19 +4,20 @@ Cells are played with the law so far, their measured times give a better law, an
 which steps there are depends on them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from simulator.calibration.cell import Cell, CellRow, Endpoint, RequestRow
 from simulator.calibration.live_cells import cell_of
-from simulator.calibration.live_law import COLUMNS, FORMS, Coefficient, Form, LawFit, Observation, fit_law, intervals, table
-from simulator.calibration.live_overlay import Measured, serving_pool
+from simulator.calibration.live_law import FORMS, Coefficient, Form, LawFit, Observation, fit_law, intervals
+from simulator.calibration.live_overlay import Measured, Playing, playing
 from simulator.calibration.live_play import CellPlay, Floats, play
 from simulator.calibration.live_rows import CLIENT, Excluded, clock_of, observations
 from simulator.calibration.live_traits import Trait, by_cell, traits
 from simulator.errors import Mistake, UserError
+from simulator.hardware.deployment import LawCoefficients
 
 FITTED_TO = ("floor", "prefill", "decode", "context", "mixed")
 """Kinds of cells that the law is fitted to; prefix cells and the replay are predicted."""
@@ -79,8 +80,23 @@ class Fit:
     excluded: tuple[Excluded, ...]
 
 
-def fit_rows(endpoint: Endpoint, cells: Sequence[CellRow], requests: Iterable[RequestRow], seed: int = 0) -> Fit:
+def fit_rows(
+    endpoint: Endpoint,
+    cells: Sequence[CellRow],
+    requests: Iterable[RequestRow],
+    seed: int = 0,
+    made: Mapping[str, Cell] | None = None,
+) -> Fit:
     """Fits the rows of a calibration.
+
+    Parameters
+    ----------
+    endpoint, cells, requests
+        What was measured.
+    seed : int
+        Of the draws for intervals.
+    made : mapping of str to Cell, optional
+        What rows asked, by their cell; by default made again from their parameters.
 
     Raises
     ------
@@ -90,13 +106,13 @@ def fit_rows(endpoint: Endpoint, cells: Sequence[CellRow], requests: Iterable[Re
     rows = by_cell(requests)
     flat = [row for own in rows.values() for row in own]
     usable = [cell for cell in cells if cell.kind in FITTED_TO] or [cell for cell in cells if cell.kind in FITTED_ELSE]
-    made = {cell.cell: cell_of(cell) for cell in cells}
+    made = {cell.cell: cell_of(cell) for cell in cells} if made is None else made
     measured = first_guess(endpoint, cells, rows, {})
     law: LawFit | None = None
     for number in range(ROUNDS):
         found = traits(endpoint, cells, flat, measured.law.floor_s)
         measured = with_traits(measured, found, endpoint, cells)
-        seen, excluded = observe_cells(measured, usable, rows, made)
+        seen, excluded = observe_cells(playing(measured), usable, rows, made)
         if len(seen) < FEWEST:
             raise UserError(Mistake("calibration", "cells", f"{len(seen)} usable times", f"at least {FEWEST}", _why(excluded)))
         forms: Sequence[Form] = FORMS if number == ROUNDS - 2 else (FORMS[0] if law is None else law.form,)
@@ -117,30 +133,28 @@ def _why(excluded: Sequence[Excluded]) -> str:
 
 
 def observe_cells(
-    measured: Measured, cells: Sequence[CellRow], rows: dict[str, list[RequestRow]], made: dict[str, Cell]
+    at: Playing, cells: Sequence[CellRow], rows: Mapping[str, Sequence[RequestRow]], made: Mapping[str, Cell]
 ) -> tuple[list[Observation], list[Excluded]]:
-    """Observations of cells as the law so far plays them."""
-    plays = play_cells(measured, [made[cell.cell] for cell in cells])
-    values = {name: step_seconds(measured, one.steps) for name, one in plays.items()}
+    """Observations of cells as a law plays them."""
+    plays = play_cells(at, {cell.cell: made[cell.cell] for cell in cells})
+    values = {name: step_seconds(at.law, one.steps) for name, one in plays.items()}
     return observations(cells, rows, plays, values)
 
 
-def play_cells(measured: Measured, cells: Iterable[Cell]) -> dict[str, CellPlay]:
-    """Cells by id as a law plays them; repetitions of one are played once."""
-    pool, block = serving_pool(measured)
+def play_cells(at: Playing, cells: Mapping[str, Cell]) -> dict[str, CellPlay]:
+    """Cells by the id of their rows as a law plays them; repetitions of one are played once."""
     known: dict[str, CellPlay] = {}
     found = {}
-    for cell in cells:
-        experiment = cell.id.rpartition(" #")[0]
+    for name, cell in cells.items():
+        experiment = cell.id.rpartition(" #")[0] or cell.id
         if experiment not in known:
-            known[experiment] = play(cell, pool, block, measured.request_s)
-        found[cell.id] = known[experiment]
+            known[experiment] = play(cell, at.pool, at.block_tokens, at.request_s)
+        found[name] = known[experiment]
     return found
 
 
-def step_seconds(measured: Measured, steps: Floats) -> Floats:
+def step_seconds(law: LawCoefficients, steps: Floats) -> Floats:
     """Seconds of each step by a law."""
-    law = measured.law
     costs = np.array([law.floor_s + law.host_s, law.sequence_s + law.decode_token_s, law.context_token_s or 0.0, law.prefill_token_s,
                       law.prefill_pair_s])  # fmt: skip
     shared = np.interp(steps[:, -1], law.shared_tokens, law.shared_s) if law.shared_tokens else 0.0
@@ -164,10 +178,10 @@ def with_traits(measured: Measured, found: dict[str, Trait], endpoint: Endpoint,
     return measured.told(found, endpoint, cells)
 
 
-def request_time(measured: Measured, cells: Sequence[CellRow], rows: dict[str, list[RequestRow]], made: dict[str, Cell]) -> float:
+def request_time(measured: Measured, cells: Sequence[CellRow], rows: dict[str, list[RequestRow]], made: Mapping[str, Cell]) -> float:
     """Seconds of a call before the scheduler sees it: what clients measured beyond the steps, in the median of one-token prompts."""
     single = [cell for cell in cells if cell.kind in ("floor", "prefill") and rows.get(cell.cell)]
-    plays = play_cells(replace(measured, request_s=0.0), [made[cell.cell] for cell in single])
+    plays = play_cells(playing(replace(measured, request_s=0.0)), {cell.cell: made[cell.cell] for cell in single})
     beyond = []
     for cell in single:
         for row in rows[cell.cell]:
@@ -182,13 +196,13 @@ def request_time(measured: Measured, cells: Sequence[CellRow], rows: dict[str, l
 
 
 def phase_errors(
-    law: LawFit, measured: Measured, cells: Sequence[CellRow], rows: dict[str, list[RequestRow]], made: dict[str, Cell]
+    law: LawFit, measured: Measured, cells: Sequence[CellRow], rows: dict[str, list[RequestRow]], made: Mapping[str, Cell]
 ) -> tuple[PhaseError, ...]:
     """In-sample and leave-one-out errors, extrapolation, and cells of other regimes predicted by the fit."""
     found = [*_errors("in-sample", law.observations, law.errors), *_errors("leave-one-out", law.observations, law.left_out)]
     found += extrapolation(law)
     others = [cell for cell in cells if cell.kind in ("prefix", "saturation") and cell.kind not in {o.kind for o in law.observations}]
-    seen, _ = observe_cells(measured, others, rows, made)
+    seen, _ = observe_cells(playing(measured), others, rows, made)
     if seen:
         found += _errors("cross-regime", seen, law.predict(seen))
     return tuple(found)
@@ -246,6 +260,3 @@ def _clocks(cells: Sequence[CellRow], rows: dict[str, list[RequestRow]]) -> dict
         used = [clock_of(cell, rows[cell.cell], quantity) for cell in cells if own[cell.cell]]
         found[quantity] = max(set(used), key=used.count) if used else CLIENT
     return found
-
-
-__all__ = ["COLUMNS", "Fit", "PhaseError", "fit_rows", "table"]

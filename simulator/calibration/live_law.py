@@ -17,7 +17,7 @@ from simulator.hardware.deployment import LawCoefficients
 
 Floats = NDArray[np.float64]
 
-DRAWS = 200
+DRAWS = 100
 INTERVAL = (5.0, 95.0)
 
 WIDE = 0.5
@@ -79,7 +79,7 @@ class Form:
         return self.kind if self.kind == "plain" else f"{self.kind} at {self.knee} query tokens"
 
 
-FORMS = (Form("plain"), *(Form("streaming", knee) for knee in (8, 32, 128)), *(Form("bend", knee) for knee in (8, 32, 128)))
+FORMS = (Form("plain"), *(Form("streaming", knee) for knee in (8, 64)), *(Form("bend", knee) for knee in (16, 64, 256)))
 
 COLUMNS = ("floor_s", "sequence_s", "context_token_s", "prefill_token_s", "prefill_pair_s", "shared_s", "request_s")
 UNITS = dict(zip(COLUMNS, ("s", "s/sequence", "s/token", "s/token", "s/pair", "s", "s/request"), strict=True))

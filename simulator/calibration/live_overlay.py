@@ -6,16 +6,17 @@ and so are watts.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from simulator.calibration.cell import CellRow, Endpoint
-from simulator.calibration.live_traits import BLOCKS, NONE, SLOTS, Trait
+from simulator.calibration.live_traits import BLOCKS, SLOTS, Trait
 from simulator.capacity.fleet import engine_pools
 from simulator.engine.world import Pool
+from simulator.errors import Mistake, UserError
 from simulator.hardware.badge import CALIBRATION
-from simulator.hardware.deployment import LawCoefficients
+from simulator.hardware.deployment import Deployment, LawCoefficients
 from simulator.hardware.load import load_deployment, load_model, load_system
 from simulator.hardware.schemas import DEPLOYMENT
 from simulator.hardware.unknown import UNKNOWN
@@ -172,13 +173,24 @@ def overlay_text(
     return body + "\n".join(lines) + "\n"
 
 
-def serving_pool(measured: Measured) -> tuple[Pool, int]:
-    """The worker as the engine reads it, and the tokens of its KV blocks."""
-    system, model = load_system(UNKNOWN), load_model(UNKNOWN)
+class Playing(NamedTuple):
+    """What plays cells: a worker as the engine reads it, tokens of its KV blocks, seconds before the scheduler, and its law."""
+
+    pool: Pool
+    block_tokens: int
+    request_s: float
+    law: LawCoefficients
+
+
+def playing(measured: Measured) -> Playing:
+    """The endpoint as it was measured; what cards say of it does not matter to times."""
     fields = {"name": "live", **overlay(replace(measured, system=UNKNOWN, model=UNKNOWN, gpus=1), "fit")}
-    deployment = load_deployment(fields, system=system, model=model)
-    (pool,) = engine_pools(system, model, deployment)
-    return pool, deployment.block_tokens
+    return playing_deployment(load_deployment(fields))
 
 
-__all__ = ["NONE", "Known", "Measured", "covered", "overlay", "serving_pool"]
+def playing_deployment(deployment: Deployment) -> Playing:
+    """An overlay that was loaded. Raises `UserError` when it is none: one pool with a measured law."""
+    if len(deployment.pools) != 1 or deployment.pools[0].law.context_token_s is None:
+        raise UserError(Mistake(deployment.name, "context_token_s", "nothing", "a measured law in one pool", "give an overlay"))
+    (pool,) = engine_pools(load_system(deployment.system), load_model(deployment.model), deployment)
+    return Playing(pool, deployment.block_tokens, deployment.request_s, deployment.pools[0].law)

@@ -85,7 +85,10 @@ def relative_fit(
     now = weight.copy()
     found = least
     for _ in range(ROUNDS):
+        before = found
         found = least + nnls(np.vstack([relative * now[:, None], anchor]), np.concatenate([goal * now, anchor_goal]))
+        if np.allclose(before, found, rtol=1e-9, atol=0):
+            break
         now = weight * _huber(np.abs(relative @ found - 1), weight)
     return found
 

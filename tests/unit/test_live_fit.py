@@ -1,14 +1,21 @@
 """A law that an endpoint hides comes back: coefficients, KV blocks and their size, token budget, seats, kind of cache."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from simulator.calibration.live_cells import cell_of
+from simulator.calibration.live_check import QUANTITIES, check
+from simulator.calibration.live_drift import drift_of, next_drift_cells
 from simulator.calibration.live_fit import Fit, fit_rows
-from simulator.calibration.live_overlay import overlay_text
+from simulator.calibration.live_overlay import overlay_text, playing
 from simulator.calibration.live_plan import expected, next_cells
+from simulator.calibration.live_traits import by_cell
 from simulator.capacity.point import run
 from simulator.capacity.scenario_file import load_scenario
+from simulator.cli.live_fit import Cards, finish
 from simulator.hardware.load import load_deployment
 from tests.unit.stand_in import StandIn, hidden_pool
 
@@ -89,3 +96,49 @@ def test_an_overlay_loads_and_answers_without_watts(exact: tuple[StandIn, Fit], 
     assert answer.output_tok_s > 0
     assert answer.badge == "calibrated"
     assert answer.watts_per_gpu.accelerator != answer.watts_per_gpu.accelerator, "nan: nobody measured watts"
+
+
+def test_the_replay_is_predicted_and_the_verdict_says_so(exact: tuple[StandIn, Fit]) -> None:
+    found, fit = exact
+    made = {cell.cell: cell_of(cell) for cell in found.cells}
+    checked = check(fit, playing(fit.measured), found.cells, by_cell(found.requests), made)
+    assert [level.agents for level in checked.levels] == [1, 4, 12]
+    assert max(abs(level.error(name)) for level in checked.levels for name in QUANTITIES) < 0.01
+    assert all(one.steps == 0 for one in checked.held)
+    assert checked.word == "trust"
+
+
+def test_a_wrong_law_is_doubted(exact: tuple[StandIn, Fit]) -> None:
+    found, fit = exact
+    at = playing(fit.measured)
+    slow = playing(replace(fit.measured, law=replace(at.law, floor_s=2 * at.law.floor_s, prefill_token_s=2 * at.law.prefill_token_s)))
+    made = {cell.cell: cell_of(cell) for cell in found.cells}
+    checked = check(fit, slow, found.cells, by_cell(found.requests), made)
+    assert checked.word in ("care", "doubt")
+    assert min(level.error("output_tok_s") for level in checked.levels) < -0.2
+
+
+def test_drift_holds_until_the_endpoint_changes(exact: tuple[StandIn, Fit]) -> None:
+    _, fit = exact
+    at = playing(fit.measured)
+    for factor, holds in ((1.0, True), (1.5, False)):
+        law = {name: factor * value for name, value in LAW.items()}
+        now = StandIn(hidden_pool(law, blocks=193, budget=512, seats=24), block_tokens=32, noise=0.02)
+        while todo := next_drift_cells(now.endpoint, at, now.cells):
+            for cell in todo:
+                now.run(cell)
+        found = drift_of(at, now.cells, now.requests)
+        assert found.holds is holds, found.sentence
+
+
+def test_the_files_of_a_calibration(exact: tuple[StandIn, Fit], tmp_path: Path) -> None:
+    found, _ = exact
+    finish(tmp_path, found.endpoint, found.cells, found.requests, Cards("hgx_h200", "llama_3_1_8b"))
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["check"]["verdict"] == "trust"
+    assert {one["name"] for one in report["fit"]["coefficients"]} == set(LAW)
+    assert "stand-in" not in (tmp_path / "overlay.yaml").read_text(), "no host in an overlay"
+    assert (tmp_path / "report.html").read_text().count("<svg") == 2
+    deployment = load_deployment(tmp_path / "overlay.yaml")
+    assert (deployment.system, deployment.model) == ("hgx_h200", "llama_3_1_8b")
+    assert deployment.pools[0].law.prefill_token_s == pytest.approx(LAW["prefill_token_s"], rel=1e-3)

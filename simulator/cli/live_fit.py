@@ -1,0 +1,125 @@
+"""What `calibrate` and `drift` make of rows: fit, check, overlay and report. Inputs are an endpoint, its rows and where to write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from simulator.calibration.cell import Cell, CellRow, Endpoint, RequestRow
+    from simulator.calibration.live_check import Check
+    from simulator.calibration.live_drift import Drift
+    from simulator.calibration.live_fit import Fit
+
+
+@dataclass(frozen=True)
+class Cards:
+    """What the endpoint runs on and serves, as whoever calibrates names it; ``unknown`` where nobody does."""
+
+    system: str = "unknown"
+    model: str = "unknown"
+    gpus: int = 1
+
+
+def finish(
+    out: Path,
+    endpoint: Endpoint,
+    cells: Sequence[CellRow],
+    requests: Sequence[RequestRow],
+    cards: Cards = Cards(),
+    made: Mapping[str, Cell] | None = None,
+) -> Check:
+    """Fit, check, and write ``fit.json``, ``overlay.yaml``, ``report.json`` and ``report.html`` beside the rows; tables on stdout.
+
+    Raises
+    ------
+    UserError
+        When too little of the rows can be used, or a card is not known.
+    """
+    from simulator.calibration.live_cells import cell_of
+    from simulator.calibration.live_check import VERDICTS, check
+    from simulator.calibration.live_fit import fit_rows
+    from simulator.calibration.live_json import check_json, fit_json
+    from simulator.calibration.live_overlay import playing
+    from simulator.calibration.live_traits import by_cell
+    from simulator.cli.files import write_text
+    from simulator.cli.screen import progress, say, show_sheets
+    from simulator.cli.version import version
+    from simulator.report.live_fit_tables import fit_sheets
+    from simulator.report.live_page import render_calibration
+
+    with progress() as tell:
+        tell("fitting")
+        asked = {cell.cell: cell_of(cell) for cell in cells} if made is None else made
+        fit = fit_rows(endpoint, cells, requests, made=asked)
+        tell("simulating the replay")
+        found = check(fit, playing(fit.measured), cells, by_cell(requests), asked)
+    text = overlay_of(fit, found, cards)
+    sheets = fit_sheets(fit, found)
+    about = {"model": endpoint.model, "engine": engine_of(endpoint), "cells": f"{len(cells)}", "requests": f"{len(requests)}"}
+    write_text(out / "fit.json", _json(fit_json(fit)))
+    write_text(out / "overlay.yaml", text)
+    write_text(out / "report.json", _json({"check": check_json(found), "fit": fit_json(fit)}))
+    write_text(out / "report.html", render_calibration(fit, found, sheets, about, version()))
+    show_sheets(sheets)
+    say(VERDICTS[found.word])
+    for sentence in found.sentences:
+        say(f"- {sentence}")
+    say(f"written: {out / 'overlay.yaml'}, {out / 'report.html'}; try it: agentwatt profiles check {out / 'overlay.yaml'}")
+    return found
+
+
+def overlay_of(fit: Fit, found: Check, cards: Cards) -> str:
+    """The overlay's text, once it is a good deployment."""
+    from datetime import UTC, datetime
+
+    import yaml
+
+    from simulator.calibration.live_check import VERDICTS
+    from simulator.calibration.live_overlay import overlay_text
+    from simulator.hardware.load import load_deployment
+
+    measured = replace(fit.measured, system=cards.system, model=cards.model, gpus=cards.gpus)
+    endpoint, date = fit.endpoint, datetime.now(UTC).date().isoformat()
+    kinds = ", ".join(dict.fromkeys(one.kind for one in fit.law.observations))
+    where = f"endpoint {endpoint.model} ({engine_of(endpoint)}), {date}, {len({one.cell for one in fit.law.observations})} cells ({kinds})"
+    notes = [
+        VERDICTS[found.word] + " " + "; ".join(found.sentences) + ".",
+        f"Measured up to {measured.valid_seqs} sequences side by side and {measured.valid_context_tokens:,} tokens of context; "
+        "what lies beyond is an extrapolation.",
+        "A client's TTFT has request_s in it, the simulated one has not.",
+    ]
+    spans = {one.name: (one.low, one.high) for one in fit.coefficients}
+    name = "".join(c if c.isalnum() else "_" for c in endpoint.model).strip("_") or "endpoint"
+    text = overlay_text(measured, name, where, notes, spans)
+    load_deployment(yaml.safe_load(text))
+    return text
+
+
+def engine_of(endpoint: Endpoint) -> str:
+    """Dialect and version in words."""
+    return f"{endpoint.dialect} {endpoint.version or ''}".strip()
+
+
+def finish_drift(overlay: Path, endpoint: Endpoint, cells: Sequence[CellRow], requests: Sequence[RequestRow], out: Path) -> Drift:
+    """The short check against an overlay: a table on stdout, ``drift.json`` beside the rows."""
+    from simulator.calibration.live_drift import drift_of
+    from simulator.calibration.live_json import drift_json
+    from simulator.calibration.live_overlay import playing_deployment
+    from simulator.cli.files import write_text
+    from simulator.cli.screen import say, show_sheets
+    from simulator.hardware.load import load_deployment
+    from simulator.report.live_fit_tables import drift_sheet
+
+    found = drift_of(playing_deployment(load_deployment(overlay)), cells, requests)
+    write_text(out / "drift.json", _json(drift_json(found)))
+    show_sheets([drift_sheet(found)])
+    say(found.sentence)
+    return found
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"

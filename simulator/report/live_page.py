@@ -1,0 +1,90 @@
+"""The page of a calibration: verdict, figures, tables and provenance in one file. Inputs are a fit, a check and their tables."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+from matplotlib.figure import Figure as Canvas
+
+from simulator.calibration.live_check import VERDICTS, Check
+from simulator.calibration.live_fit import Fit
+from simulator.report.canvas import INK, MUTED, SYSTEMS, VARIABLES, WIDTH_IN, Drawing, draw, legend
+from simulator.report.html import DARK
+from simulator.report.phrases import percent, plain
+from simulator.report.tables import Sheet
+
+
+def render_calibration(fit: Fit, check: Check, sheets: Sequence[Sheet], about: Mapping[str, str], version: str) -> str:
+    """The page; the same bytes for the same input."""
+    drawings = [law_drawing(fit), *([replay_drawing(check)] if check.levels else [])]
+    return _page().render(
+        title=plain(about.get("model", "an endpoint")),
+        verdict=VERDICTS[check.word],
+        sentences=[plain(sentence) for sentence in check.sentences],
+        about=[(plain(name), plain(value)) for name, value in about.items() if value],
+        sheets=sheets,
+        drawings=[{"name": d.name, "title": d.title, "caption": d.caption, "svg": Markup(d.svg)} for d in drawings],
+        version=version,
+        light={name: colour for colour, name in VARIABLES.items()},
+        dark=DARK,
+    )
+
+
+def law_drawing(fit: Fit) -> Drawing:
+    """Measured against fitted time of every cell, and the errors when its experiment is left out."""
+    kinds = list(dict.fromkeys(one.kind for one in fit.law.observations))
+    colour = {kind: SYSTEMS[place % len(SYSTEMS)] for place, kind in enumerate(kinds)}
+    measured = fit.law.seconds
+
+    def paint(figure: Canvas) -> None:
+        times, errors = figure.subplots(1, 2)
+        for kind, hue in colour.items():
+            own = np.array([one.kind == kind for one in fit.law.observations])
+            fitted = measured[own] * (1 + fit.law.errors[own])
+            times.scatter(measured[own] * 1e3, fitted * 1e3, s=14, facecolor="none", edgecolor=hue, linewidth=1.0)
+            errors.scatter(measured[own] * 1e3, 100 * fit.law.left_out[own], s=14, facecolor="none", edgecolor=hue, linewidth=1.0)
+        times.axline((1, 1), (10, 10), color=INK, linewidth=0.9)
+        times.set_xscale("log")
+        times.set_yscale("log")
+        times.set_ylabel("fitted ms")
+        errors.axhline(0, color=MUTED, linewidth=0.9)
+        errors.set_xscale("log")
+        errors.set_ylabel("error when left out (%)")
+        for axes in (times, errors):
+            axes.set_xlabel("measured ms")
+        legend(figure, colour)
+
+    median = float(np.median(np.abs(fit.law.left_out)))
+    title = f"Experiments left out of the fit are met within {percent(median)} in the median"
+    caption = "One point for each prefill and decode time of a cell. Right: the law fitted to all other experiments."
+    return Drawing("law", title, draw("law", (WIDTH_IN, 3.8), paint, title), caption)
+
+
+def replay_drawing(check: Check) -> Drawing:
+    """Throughput, TPOT and TTFT of the replay by agents: measured and predicted."""
+    agents = [level.agents for level in check.levels]
+    panels = (("output_tok_s", "output tok/s", 1.0), ("tpot_p50_s", "median TPOT (ms)", 1e3), ("ttft_p95_s", "p95 TTFT (ms)", 1e3))
+    colour = {"measured": SYSTEMS[0], "predicted": SYSTEMS[1]}
+
+    def paint(figure: Canvas) -> None:
+        for axes, (quantity, label, scale) in zip(figure.subplots(1, 3), panels, strict=True):
+            for kind, hue in colour.items():
+                values = [getattr(level, kind)[quantity] * scale for level in check.levels]
+                axes.plot(agents, values, color=hue, marker="o", markersize=4)
+            axes.set_xlabel("agents")
+            axes.set_ylabel(label)
+            axes.set_ylim(bottom=0)
+        legend(figure, colour)
+
+    worst = max((abs(level.error("output_tok_s")) for level in check.levels), default=0.0)
+    title = f"The hold-out replay is predicted within {percent(worst)} in throughput"
+    caption = "Agents with tools replay drawn trajectories; nothing was fitted to them."
+    return Drawing("replay", title, draw("replay", (WIDTH_IN, 3.4), paint, title), caption)
+
+
+def _page() -> Template:
+    """Autoescape is on, and a missing name is an error."""
+    loader = PackageLoader("simulator.report", "templates")
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return made.get_template("calibration.html.j2")
