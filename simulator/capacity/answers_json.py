@@ -55,6 +55,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
                 "badge_because": answer.badge_because,
                 "uncertainty": _uncertainty(answer.uncertainty),
                 **_inside(answer.held),
+                **({} if answer.attribution is None else {"attribution": asdict(answer.attribution)}),
             }
         )
     )
@@ -157,7 +158,14 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "answers": [answer_json(answer) for answer in comparison.answers],
         "sprints": [sprint_json(sprint) for sprint in comparison.sprints],
         "ratios": [rounded(row | {"uncertainty": _uncertainty(found)}) for row, found in _ratios(comparison)],
+        **_studied(comparison),
     }
+
+
+def _studied(comparison: Comparison) -> dict[str, Any]:
+    """What was studied besides; no key where nobody asked."""
+    parts: dict[str, tuple[Any, ...]] = {"studies": comparison.studies, "costs": comparison.costs, "contrasts": comparison.contrasts}
+    return {name: [rounded(asdict(item)) for item in items] for name, items in parts.items() if items}
 
 
 def _bases(bases: PowerBases) -> dict[str, float]:

@@ -65,7 +65,11 @@ def prepare(scenario: Scenario, seed: int, change: Change | None = None) -> Prep
     UserError
         When a profile or the trajectories are bad, or no call fits the KV pool of a rank.
     """
-    system, model, deployment = load_profiles(scenario, change)
+    return prepare_on(scenario, seed, *load_profiles(scenario, change))
+
+
+def prepare_on(scenario: Scenario, seed: int, system: System, model: ModelCard, deployment: Deployment) -> Prepared:
+    """Compiles the load of one scenario for one seed before machines that are loaded already."""
     trajectories = trajectories_of(scenario.workload)
     limit, limit_from = context_limit(deployment)
     while True:

@@ -4,13 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from simulator.capacity.attribute import attribute
 from simulator.capacity.build import Prepared, load_profiles, prepare
+from simulator.capacity.contrast import contrasts_of
+from simulator.capacity.cost import costs_of
 from simulator.capacity.hold import BASES, answer_all, compile_kernel
 from simulator.capacity.metrics import Window
 from simulator.capacity.point import Progress, play_window
 from simulator.capacity.processes import in_processes
 from simulator.capacity.results import Answer, Comparison, Sprint
 from simulator.capacity.scenario import FixedLoad, Phase, Scenario
+from simulator.capacity.studies import play_studies
 from simulator.capacity.uncertainty import carry
 
 SPRINT_ISL, SPRINT_OSL = 8192, 1024
@@ -44,7 +48,12 @@ def compare(scenario: Scenario, progress: Progress | None = None, jobs: int | No
     sprints = best_sprints(in_processes([(sprint, (cell,)) for cell in cells], progress, jobs))
     answers = answer_all(cells, progress, jobs)
     answers, uncertain = carry(cells, answers, pairs(answers), progress, jobs)
-    return Comparison(tuple(answers), sprints, ratios(answers, sprints), uncertain)
+    if "limits" in scenario.studies:
+        answers = attribute(cells, answers, progress, jobs)
+    points = play_studies(cells, scenario.studies, progress, jobs)
+    costs = costs_of(cells, answers) if "cost" in scenario.studies else ()
+    contrasts = contrasts_of(answers, sprints) if "sprint" in scenario.studies else ()
+    return Comparison(tuple(answers), sprints, ratios(answers, sprints), uncertain, points, costs, contrasts)
 
 
 def sprint(cell: Scenario, progress: Progress | None = None) -> Sprint:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from statistics import median_low
 
+from simulator.capacity.attribute import attribute
 from simulator.capacity.build import prepare
 from simulator.capacity.limiter import Pressure, find_limiter
 from simulator.capacity.point import Progress, play_window
@@ -36,6 +37,8 @@ def capacity(scenario: Scenario, progress: Progress | None = None, jobs: int | N
         When a part of the scenario is bad.
     """
     answers, _ = carry([scenario], answer_all([scenario], progress, jobs), (), progress, jobs)
+    if "limits" in scenario.studies:
+        answers = attribute([scenario], answers, progress, jobs)
     return answers[0]
 
 

@@ -14,6 +14,7 @@ from simulator.hardware.deployment import Deployment
 from simulator.workload.compile import Compiled, compile_calls
 from simulator.workload.fixed import fixed_set
 from simulator.workload.load import load_trajectories
+from simulator.workload.operations import scale
 from simulator.workload.trajectory import TrajectorySet
 
 Stamp = tuple[tuple[str, int, int], ...]
@@ -29,7 +30,8 @@ def trajectories_of(load: Load) -> TrajectorySet:
     """The trajectories that a workload names or describes."""
     if isinstance(load, FixedLoad):
         return fixed_set(load.isl, load.osl, load.shared_prefix, load.think_s)
-    return _read(load.source, stamp_of(load.source))
+    found = _read(load.source, stamp_of(load.source))
+    return found if load.prompt_scale == load.kept_scale == 1 else scale(found, prompt=load.prompt_scale, kept=load.kept_scale)
 
 
 def compiled_load(load: Load, deployment: Deployment, seed: int, limit: int) -> Compiled:

@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.units import W_PER_MW
+
+if TYPE_CHECKING:
+    from simulator.capacity.contrast import Contrast
+    from simulator.capacity.cost import Cost
+    from simulator.capacity.study import StudyPoint
 
 
 @dataclass(frozen=True)
@@ -261,6 +266,41 @@ class Uncertainty:
 
 
 @dataclass(frozen=True)
+class Gain:
+    """What more and less of one resource alone would do: agents held with it, ``words`` as people call it."""
+
+    resource: str
+    words: str
+    more: float
+    less: float
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What would hold more agents.
+
+    Attributes
+    ----------
+    reach : float
+        Share by which each resource is raised and lowered.
+    agents : float
+        Held as it is.
+    gains : tuple of Gain
+        Those that give most first.
+    noise : float
+        Share of the agents below which a change tells nothing.
+    sentence : str
+        The same in plain words.
+    """
+
+    reach: float
+    agents: float
+    gains: tuple[Gain, ...]
+    noise: float
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Answer:
     """How many agents a deployment holds at an SLO, and per GPU and MW."""
 
@@ -308,6 +348,8 @@ class Answer:
     """The fields that keep the badge from being better."""
     uncertainty: Uncertainty | None = None
     """What the errors of the profiles make of it; None where nobody asked, or not one agent holds."""
+    attribution: Attribution | None = None
+    """What more and less of each resource would do to it; None where nobody asked, or not one agent holds."""
 
 
 @dataclass(frozen=True)
@@ -339,3 +381,9 @@ class Comparison:
     sprint_single, sprint_peak."""
     uncertainty: tuple[Uncertainty | None, ...] = ()
     """What the errors of the profiles make of each ratio; empty where nobody asked."""
+    studies: "tuple[StudyPoint, ...]" = ()
+    """Points of the studies that were asked for, in their order."""
+    costs: "tuple[Cost, ...]" = ()
+    """What each answer's agents cost; empty where nobody asked."""
+    contrasts: "tuple[Contrast, ...]" = ()
+    """Why the ranking by peak throughput differs from that by agents per MW, by pairs of systems; empty where nobody asked."""

@@ -7,6 +7,7 @@ from typing import Any
 from simulator.capacity.demand import Demand
 from simulator.capacity.search import Resolution
 from simulator.capacity.slo import SLO
+from simulator.capacity.study import NO_STUDIES, Studies
 from simulator.errors import Mistake, UserError
 from simulator.workload.trajectory import History, Marker
 
@@ -32,6 +33,8 @@ class TrajectoryLoad:
         Factor on every tool delay.
     stops : bool
         Whether calls end by a stop token rather than by length.
+    prompt_scale, kept_scale : float
+        Factors on the tokens of every prompt, and on what of it repeats the prompts before: a harness that rewrites its history keeps less.
     """
 
     source: str
@@ -39,6 +42,8 @@ class TrajectoryLoad:
     marker: Marker
     tool_delay_scale: float
     stops: bool
+    prompt_scale: float = 1.0
+    kept_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,8 @@ class Scenario:
     cells: tuple[Cell, ...] = ()
     uncertainty: Sampling | None = None
     """None: the answer carries the interval over seeds alone."""
+    studies: Studies = NO_STUDIES
+    """What is studied beside an answer or a comparison."""
     size: Demand | None = None
     """What `size` is asked to buy for."""
     notes: str = ""

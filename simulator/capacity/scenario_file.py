@@ -10,6 +10,7 @@ from simulator.capacity.document import Document, Section, read_document, with_o
 from simulator.capacity.scenario import DEFAULT_SEEDS, Cell, FixedLoad, Phase, Ref, Sampling, Scenario, TrajectoryLoad
 from simulator.capacity.search import Resolution
 from simulator.capacity.slo import SLO
+from simulator.capacity.study import read_studies
 from simulator.catalog import find_data
 from simulator.errors import Mistake, UserError
 from simulator.workload.trajectory import HISTORIES, MARKERS
@@ -68,7 +69,7 @@ def _beside(document: Document) -> Document:
 
 TOP_KEYS = (
     "name", "notes", "system", "model", "deployment", "workload", "slo", "agents", "seeds",
-    "phase", "search", "power", "uncertainty", "size", "cells", "sweep",
+    "phase", "search", "power", "uncertainty", "studies", "size", "cells", "sweep",
 )  # fmt: skip
 
 
@@ -96,6 +97,7 @@ def _scenario(top: Section, stem: str) -> Scenario:
         power_cap_w=_power_cap_w(top),
         cells=cells,
         uncertainty=_uncertainty(top),
+        studies=read_studies(top),
         size=read_demand(top),
         notes=top.word("notes", default=""),
     )
@@ -124,13 +126,15 @@ def _workload(top: Section) -> TrajectoryLoad | FixedLoad:
             shared_prefix=section.count("shared_prefix", 0),
             think_s=section.number("think_s", 0.0),
         )
-    section.only("kind", "source", "history", "marker", "tool_delay_scale", "stops")
+    section.only("kind", "source", "history", "marker", "tool_delay_scale", "stops", "prompt_scale", "kept_scale")
     return TrajectoryLoad(
         source=section.word("source"),
         history=section.word("history", HISTORIES, None),  # type: ignore[arg-type]
         marker=section.word("marker", MARKERS, "front"),  # type: ignore[arg-type]
         tool_delay_scale=section.number("tool_delay_scale", 1.0),
         stops=section.switch("stops", True),
+        prompt_scale=section.number("prompt_scale", 1.0, above=True),
+        kept_scale=section.number("kept_scale", 1.0, 0, 1),
     )
 
 

@@ -76,8 +76,8 @@ def moved_edge(base: Prepared, nominal: Edge, draw: Draw, guess: int, progress: 
     if prepared is None:
         return replace(nominal, agents=0.0, held=0, margin=0.0)
     fleet, before = (build_world(each, 1).fleet for each in (prepared, base))
-    same_play = prepared.calls is base.calls and _same(_without_power(fleet), _without_power(before))
-    if same_play and _same(fleet, before):
+    same_play = prepared.calls is base.calls and same(_without_power(fleet), _without_power(before))
+    if same_play and same(fleet, before):
         return replace(nominal, system=prepared.system)
     probe = _Probe(prepared)
     if same_play and nominal.held and probe(nominal.held) == nominal.margin:
@@ -131,8 +131,8 @@ def _without_power(fleet: Fleet) -> tuple[object, ...]:
     return (pools, *(value for name, value in fleet._asdict().items() if name != "pools"))
 
 
-def _same(one: object, other: object) -> bool:
+def same(one: object, other: object) -> bool:
     """Whether two values of the engine are equal, arrays within them too."""
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(map(same, one, other))
     return np.array_equal(one, other) if isinstance(one, np.ndarray) and isinstance(other, np.ndarray) else bool(one == other)

@@ -50,6 +50,21 @@ Draws = Annotated[
         show_default=False,
     ),
 ]
+Attribute = Annotated[
+    bool, typer.Option("--attribute", help="What limits: agents held with a tenth more and a tenth less of each resource.")
+]
+Study = Annotated[
+    str | None,
+    typer.Option(
+        "--study",
+        metavar="NAME,..",
+        help="Study besides: frontier, workload, power_cap, limits, sprint, cost, or all. Minutes each.",
+        show_default=False,
+    ),
+]
+Systems = Annotated[
+    str | None, typer.Option("--systems", metavar="NAME,..", help="Compare these systems, at the scenario's tiers.", show_default=False)
+]
 OutDir = Annotated[
     Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of report.html, answers.csv, points.csv and answers.json.")
 ]
@@ -108,6 +123,7 @@ def capacity(
     html: HtmlFile = None,
     csv: CsvDir = None,
     draws: Draws = None,
+    attributed: Attribute = False,
 ) -> None:
     """How many agents one deployment holds at the scenario's SLO, per GPU and per MW."""
     from simulator.capacity import answer_json
@@ -115,10 +131,11 @@ def capacity(
     from simulator.capacity.results import Comparison
     from simulator.cli.screen import progress, show_json, show_sheets, tell_first_compile
     from simulator.report.pool_tables import inside
+    from simulator.report.study_tables import attribution_sheets
     from simulator.report.tables import answers_sheet, power_sheet
     from simulator.report.uncertainty_tables import uncertainty_sheets
 
-    changes = _with_draws(changes, draws)
+    changes = [*_with_draws(changes, draws), *(["studies=limits"] if attributed else [])]
     asked = _scenario(scenario, changes)
     with progress() as tell:
         tell_first_compile(tell)
@@ -132,8 +149,8 @@ def capacity(
         show_json(answer_json(answer))
     else:
         uncertain = uncertainty_sheets(Comparison((answer,), (), ()))
-        show_sheets([answers_sheet([answer]), power_sheet([answer]), *uncertain, *inside(answer)])
-        print(f"\n{answer.sentence}")
+        show_sheets([answers_sheet([answer]), power_sheet([answer]), *uncertain, *inside(answer), *attribution_sheets([answer])])
+        print(f"\n{answer.sentence}" + (f"\n{answer.attribution.sentence}" if answer.attribution else ""))
 
 
 def compare(
@@ -142,18 +159,24 @@ def compare(
     as_json: AsJson = False,
     out: OutDir = Path("results"),
     draws: Draws = None,
+    study: Study = None,
+    systems: Systems = None,
 ) -> None:
     """Several systems and SLO tiers side by side, with ratios and the sprint tests; writes the report."""
     from simulator.capacity import compare as seek
     from simulator.capacity import comparison_json
+    from simulator.capacity.systems import with_systems
     from simulator.cli.files import write_text
     from simulator.cli.screen import json_text, progress, say, show_json, show_sheets, tell_first_compile
     from simulator.report.pool_tables import inside
+    from simulator.report.study_tables import study_sheets
     from simulator.report.tables import answers_sheet, power_sheet, ratio_sheet, sprint_sheet
     from simulator.report.uncertainty_tables import uncertainty_sheets
 
-    changes = _with_draws(changes, draws)
+    changes = [*_with_draws(changes, draws), *([f"studies={study}"] if study else [])]
     asked = _scenario(scenario, changes)
+    if systems:
+        asked = with_systems(asked, [name.strip() for name in systems.split(",")])
     with progress() as tell:
         tell_first_compile(tell)
         found = seek(asked, progress=tell)
@@ -161,14 +184,14 @@ def compare(
         document = comparison_json(found)
         write_text(out / "answers.json", json_text(document) + "\n")
         _write_rows(out, found)
-        command = command_line("compare", scenario, changes, "--out", str(out))
+        command = command_line("compare", scenario, changes, *(["--systems", systems] if systems else []), "--out", str(out))
         _write_report(out / "report.html", found, list(asked.cell_scenarios()), provenance_of(asked, command))
     if as_json:
         show_json(document)
     else:
         pools = [sheet for answer in found.answers for sheet in inside(answer)]
         sheets = [answers_sheet(found.answers), power_sheet(found.answers), ratio_sheet(found), sprint_sheet(found)]
-        show_sheets([*sheets, *uncertainty_sheets(found), *pools])
+        show_sheets([*sheets, *uncertainty_sheets(found), *pools, *study_sheets(found)])
     say(f"report: {out / 'report.html'}")
 
 
@@ -252,6 +275,23 @@ def _write_rows(folder: Path, comparison: Comparison) -> None:
     if any(answer.uncertainty for answer in answers):
         write_text(folder / "uncertainty.csv", csv_text(interval_frame(comparison)))
         write_text(folder / "tornado.csv", csv_text(tornado_frame(comparison)))
+    _write_studies(folder, comparison)
+
+
+def _write_studies(folder: Path, comparison: Comparison) -> None:
+    """The points of studies, what limits, why rankings differ and what agents cost, each where somebody asked, as CSV."""
+    from simulator.cli.files import write_text
+    from simulator.report import study_tables as tables
+    from simulator.report.export import csv_text
+
+    if comparison.studies:
+        write_text(folder / "studies.csv", csv_text(tables.points_frame_of(comparison.studies)))
+    if any(answer.attribution for answer in comparison.answers):
+        write_text(folder / "limits.csv", csv_text(tables.attribution_frame(comparison.answers)))
+    if comparison.contrasts:
+        write_text(folder / "contrasts.csv", csv_text(tables.contrast_frame(comparison.contrasts)))
+    if comparison.costs:
+        write_text(folder / "costs.csv", csv_text(tables.cost_frame(comparison.costs)))
 
 
 def _write_report(path: Path, comparison: Comparison, scenarios: list[Scenario], provenance: Provenance) -> None:

@@ -14,6 +14,8 @@ from simulator.report.canvas import VARIABLES, Drawing, colours
 from simulator.report.figures import answer_drawings, run_drawings
 from simulator.report.grounds import Footing
 from simulator.report.phrases import BASES, QUALITIES, by_tier, finding, number, percent, plain, promise, systems, tier, words
+from simulator.report.section import section_parts
+from simulator.report.study_sections import study_sections
 from simulator.report.uncertainty_figures import uncertainty_drawings
 
 DARK = {
@@ -85,6 +87,7 @@ def render(comparison: Comparison, footings: Sequence[Footing], provenance: Prov
         turns=tables.disagreements(comparison),
         inside=[sheet for answer in answers for sheet in pool_tables.inside(answer)],
         uncertain=uncertainty_tables.uncertainty_sheets(comparison),
+        studies=[section_parts(section) for section in study_sections(comparison)],
         drawings=_inline([*answer_drawings(answers), *uncertainty_drawings(comparison)]),
         limits=[(plain(a.system), tier(a.slo), plain(a.sentence), _edge(a)) for group in groups.values() for a in group],
         quality=_worst([a.quality for a in answers]),
@@ -112,6 +115,7 @@ def render_run(summary: Summary, footings: Sequence[Footing], provenance: Proven
         turns=[],
         inside=pool_tables.inside_run(named),
         uncertain=[],
+        studies=[],
         drawings=_inline(run_drawings(named)),
         limits=_why(named),
         quality=plain(named.quality),
@@ -141,9 +145,15 @@ def titled(comparison: Comparison, titles: Mapping[str, str]) -> Comparison:
         {key: titles.get(value, value) if key in ("system", "against") else value for key, value in row.items()}
         for row in comparison.ratios
     )
-    return replace(
-        comparison, answers=tuple(map(answer, comparison.answers)), sprints=tuple(map(sprint, comparison.sprints)), ratios=ratios
+    studies = tuple(replace(point, system=titles.get(point.system, point.system)) for point in comparison.studies)
+    costs = tuple(replace(cost, system=titles.get(cost.system, cost.system)) for cost in comparison.costs)
+    contrasts = tuple(
+        replace(pair, system=titles.get(pair.system, pair.system), other=titles.get(pair.other, pair.other))
+        for pair in comparison.contrasts
     )
+    answers, sprints = tuple(map(answer, comparison.answers)), tuple(map(sprint, comparison.sprints))
+    found = replace(comparison, answers=answers, sprints=sprints, ratios=ratios)
+    return replace(found, studies=studies, costs=costs, contrasts=contrasts)
 
 
 def _tiles(answers: Sequence[Answer]) -> list[Tile]:

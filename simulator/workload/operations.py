@@ -24,7 +24,7 @@ def noted(found: TrajectorySet, what: str, trajectories: Sequence[Trajectory], *
     return replace(found, trajectories=tuple(trajectories), provenance=provenance, **changes)
 
 
-def scale(found: TrajectorySet, tool_time: float = 1.0, prompt: float = 1.0, output: float = 1.0) -> TrajectorySet:
+def scale(found: TrajectorySet, tool_time: float = 1.0, prompt: float = 1.0, output: float = 1.0, kept: float = 1.0) -> TrajectorySet:
     """Waits, prompts or answers longer or shorter by a factor; what share of a prompt is kept stays.
 
     Parameters
@@ -35,15 +35,17 @@ def scale(found: TrajectorySet, tool_time: float = 1.0, prompt: float = 1.0, out
         Factor on prompts, what they keep and shared prefixes; each is rounded.
     output : float
         Factor on output tokens, at least 1 of which stays.
+    kept : float
+        Factor from 0 to 1 on the share of a prompt that repeats the prompts before.
 
     Raises
     ------
     UserError
         When a factor is out of range.
     """
-    factors = {"tool_time": tool_time, "prompt": prompt, "output": output}
-    allowed = {"tool_time": "0 or more", "prompt": "more than 0", "output": "more than 0"}
-    good = {name: math.isfinite(factor) and (factor > 0 or (factor == 0 and name == "tool_time")) for name, factor in factors.items()}
+    factors = {"tool_time": tool_time, "prompt": prompt, "output": output, "kept": kept}
+    allowed = {"tool_time": "0 or more", "prompt": "more than 0", "output": "more than 0", "kept": "0 to 1"}
+    good = {name: math.isfinite(factor) and _allowed(name, factor) for name, factor in factors.items()}
     mistakes = [Mistake("scale", name, f"{factors[name]:g}", allowed[name]) for name in factors if not good[name]]
     if mistakes:
         raise UserError(mistakes)
@@ -51,7 +53,7 @@ def scale(found: TrajectorySet, tool_time: float = 1.0, prompt: float = 1.0, out
     depths = prefix_depths(prefixes)
     trajectories = []
     for trajectory in found.trajectories:
-        calls = tuple(_scaled(call, tool_time, prompt, output, depths) for call in trajectory.calls)
+        calls = tuple(_scaled(call, tool_time, prompt, output, kept, depths) for call in trajectory.calls)
         agents = tuple(replace(agent, delay_s=_seconds(agent.delay_s, tool_time)) for agent in trajectory.sub_agents)
         trajectories.append(replace(trajectory, calls=calls, sub_agents=agents))
     what = "scale " + ", ".join(f"{name} x {factor:g}" for name, factor in factors.items() if factor != 1)
@@ -59,13 +61,18 @@ def scale(found: TrajectorySet, tool_time: float = 1.0, prompt: float = 1.0, out
     return noted(found, what, trajectories, shared_prefix_tokens=shared, prefixes=prefixes)
 
 
-def _scaled(call: Call, tool_time: float, prompt: float, output: float, depths: Sequence[int]) -> Call:
+def _allowed(name: str, factor: float) -> bool:
+    """No prompt and no answer is scaled to nothing, and no prompt keeps more than there is."""
+    return 0 <= factor <= 1 if name == "kept" else factor > 0 or (factor == 0 and name == "tool_time")
+
+
+def _scaled(call: Call, tool_time: float, prompt: float, output: float, kept: float, depths: Sequence[int]) -> Call:
     """Lengths are rounded from the beginning of the prompt, so that no prompt keeps more than there is."""
-    kept, length = round(call.kept_tokens * prompt), max(1, round(call.prompt_tokens * prompt))
+    repeated, length = round(call.kept_tokens * prompt * kept), max(1, round(call.prompt_tokens * prompt))
     return replace(
         call,
-        kept_tokens=kept,
-        new_tokens=length - kept,
+        kept_tokens=repeated,
+        new_tokens=length - repeated,
         output_tokens=max(1, round(call.output_tokens * output)),
         tool_s=_seconds(call.tool_s, tool_time),
         sandbox_s=None if call.sandbox_s is None else _seconds(call.sandbox_s, tool_time),
