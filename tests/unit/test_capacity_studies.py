@@ -122,7 +122,7 @@ def test_nobody_held_has_no_attribution():
 def test_the_sentence_names_what_gives_most_and_whose_loss_costs_most():
     gains = (Gain("seats", "batch seats", 110.0, 99.0), Gain("host", "host", 103.0, 80.0), Gain("links", "links", 100.2, 100.0))
     assert (
-        sentence(100, gains)
+        sentence(100, gains, 0.01)
         == "10% more batch seats would hold 10.0% more agents, of host 3.0%; 10% less host costs most: 20.0% of the agents."
     )
     assert sentence(100, gains[2:], 0.01) == "10% more of no single resource would hold 1.0% more agents."
