@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli.conclude import conclude
+from simulator.cli.conclude import cards_of, conclude
 
 if TYPE_CHECKING:
     from simulator.calibration.cell import Endpoint
@@ -41,16 +41,20 @@ def calibrate(
     yes: Yes = False,
     key_file: KeyFile = None,
     timeout_s: Timeout = 120.0,
+    system: Annotated[
+        str | None, typer.Option("--system", metavar="NAME", help="Card of what it runs on, for watts.", show_default=False)
+    ] = None,
+    card: Annotated[str | None, typer.Option("--card", metavar="NAME", help="Card of its model, for watts.", show_default=False)] = None,
 ) -> None:
     """Calibrate against a live endpoint: survey, plan, run, fit, check on agents that were held out, report."""
     from simulator.cli.live_run import LiveRun, play_live
     from simulator.cli.reality import seconds_of
 
-    budget_s = seconds_of(budget, "calibrate")
+    budget_s, cards = seconds_of(budget, "calibrate"), cards_of(system, card)
     asked = LiveRun("calibrate", url, model, out, budget_s, resume, power, plan_only, yes, key_file, timeout_s)
     found = play_live(asked, _plan)
     if found is not None:
-        conclude(*found, out)
+        conclude(*found, out, cards)
 
 
 def _plan(endpoint: Endpoint, budget_s: float) -> Planned:

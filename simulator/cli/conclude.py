@@ -1,4 +1,4 @@
-"""What a calibration makes of its rows: the fit, and the profile as an overlay. Inputs are an endpoint, its rows, and a folder."""
+"""What a calibration makes of its rows: fit, check, overlay and report. Inputs are an endpoint, its rows, a folder, and names of cards."""
 
 from __future__ import annotations
 
@@ -7,29 +7,31 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from simulator.calibration.cell import Endpoint
+    from simulator.cli.live_fit import Cards
     from simulator.probe.run import Rows
 
-OVERLAY = "overlay.yaml"
 
-
-def conclude(endpoint: Endpoint, rows: Rows, out: Path) -> None:
-    """Fits the rows and writes what comes of it.
+def conclude(endpoint: Endpoint, rows: Rows, out: Path, cards: Cards) -> None:
+    """Fits the rows, simulates the replay, and writes what comes of it.
 
     Raises
     ------
     UserError
         When too few cells are usable.
     """
-    from datetime import UTC, datetime
+    from simulator.cli.live_fit import finish
 
-    from simulator.calibration.live_fit import fit_rows
-    from simulator.calibration.live_overlay import overlay_text
-    from simulator.cli.files import write_text
-    from simulator.cli.screen import say
+    finish(out, endpoint, rows.cells, rows.requests, cards)
 
-    fit = fit_rows(endpoint, rows.cells, rows.requests)
-    where = f"{endpoint.model} on {endpoint.dialect} {endpoint.version or ''}".rstrip() + f", {datetime.now(UTC):%Y-%m-%d}"
-    write_text(out / OVERLAY, overlay_text(fit.measured, out.resolve().name, where, endpoint.notes))
-    for excluded in fit.excluded:
-        say(f"left out: {excluded.cell}: {excluded.why}")
-    say(f"written: {out / OVERLAY}")
+
+def cards_of(system: str | None, card: str | None) -> Cards:
+    """The cards that somebody names, looked at before anything is run; unknown where nobody does. Raises `UserError`."""
+    from simulator.cli.live_fit import Cards
+    from simulator.hardware.load import load_model, load_system
+    from simulator.hardware.unknown import UNKNOWN
+
+    if system is not None:
+        load_system(system)
+    if card is not None:
+        load_model(card)
+    return Cards(system or UNKNOWN, card or UNKNOWN)
