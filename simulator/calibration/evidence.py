@@ -20,6 +20,9 @@ QUANTITIES = ("ttft_ms", "tpot_ms", "tok_s_gpu", "watts")
 
 MODES = ("agg", "disagg")
 SPLITS = ("fit", "check")
+STATISTICS = ("mean", "median")
+"""What of a run's calls its TTFT and TPOT are."""
+
 SERVING_FILES = ("silicon", "systems")
 """Files of the shipped evidence that hold serving rows, by stem."""
 
@@ -52,6 +55,10 @@ class Row:
         Pools of a ``disagg`` row: prefill workers as ``WORKERSxTP/DP/EP``.
     ttft_ms, tpot_ms, tok_s_gpu, watts : float
         Mean time to first token and per output token, tokens (input and output) per second per GPU, watts per GPU; NaN where not measured.
+    seats : int
+        Calls that run at once on all GPUs, where told (0: not told).
+    statistic : str
+        ``median`` where TTFT and TPOT are not means but medians.
     """
 
     id: str
@@ -82,6 +89,8 @@ class Row:
     date: str
     split: str
     note: str = ""
+    seats: int = 0
+    statistic: str = "mean"
 
     @property
     def curve(self) -> str:
@@ -105,12 +114,13 @@ COLUMNS = tuple(field.name for field in fields(Row))
 REQUIRED = ("id", "system", "model", "engine", "isl", "osl", "concurrency", "gpus", "source")
 DEFAULTS: Mapping[str, Any] = {
     "weights": "", "engine_version": "", "mode": "agg", "reused": 0, "requests": 0, "length_ratio": 1.0, "tp": 0, "dp": 1, "ep": 1,
-    "drafts": 0, "accepted": 0.0, "prefill": "", "date": "", "split": "", "note": "", **dict.fromkeys(QUANTITIES, math.nan),
+    "drafts": 0, "accepted": 0.0, "prefill": "", "date": "", "split": "", "note": "", "seats": 0, "statistic": "mean",
+    **dict.fromkeys(QUANTITIES, math.nan),
 }  # fmt: skip
 """What an empty cell means; ``tp`` 0 stands for the GPUs that ``dp`` leaves to each shard, ``split`` for that of `split_of`."""
 
-LEAST = {"isl": 1, "osl": 1, "reused": 0, "concurrency": 1, "requests": 0, "gpus": 1, "tp": 0, "dp": 1, "ep": 1, "drafts": 0}
-WORDS = {"mode": MODES, "split": SPLITS}
+LEAST = {"isl": 1, "osl": 1, "reused": 0, "concurrency": 1, "requests": 0, "gpus": 1, "tp": 0, "dp": 1, "ep": 1, "drafts": 0, "seats": 0}
+WORDS = {"mode": MODES, "split": SPLITS, "statistic": STATISTICS}
 
 
 def split_of(curve: str) -> str:

@@ -76,9 +76,9 @@ def _predict(row: Row, servings: dict[ServingKey, Serving | str], loads: dict[tu
 
 
 def play_row(row: Row, serving: Serving, load: Compiled, seed: int) -> Prediction:
-    """Plays the load of a row to its end and takes the means over all its calls, first burst and last drain included."""
+    """Plays the load of a row to its end and takes the means (or medians) over all its calls, first burst and last drain included."""
     world = row_world(row, serving, load, seed)
-    return means(serving, simulate_kernel(world))
+    return means(serving, simulate_kernel(world), row.statistic)
 
 
 def row_world(row: Row, serving: Serving, load: Compiled, seed: int) -> World:
@@ -101,17 +101,21 @@ def row_world(row: Row, serving: Serving, load: Compiled, seed: int) -> World:
     return World(load.calls, load.threads, load.tree, fleet, stop)
 
 
-def means(serving: Serving, output: Output) -> Prediction:
-    """The means of a played load; watts are those of the GPUs, over the whole run. A client waits for the front end once a call."""
+def means(serving: Serving, output: Output, statistic: str = "mean") -> Prediction:
+    """The means of a played load, or the medians of its TTFT and TPOT; watts are those of the GPUs, over the whole run.
+
+    A client waits for the front end once a call.
+    """
     calls = dict(zip(CALL_COLUMNS, output.calls.T, strict=True))
     first, last, sent, tokens = calls["first_ps"], calls["last_ps"], calls["send_ps"], calls["output_tokens"]
     several = tokens > 1
     rounds = len(sent) / len(np.unique(calls["agent"]))
     end_s = to_s(float(last.max())) + rounds * serving.request_s
     gpus = serving.deployment.gpus
+    middle = np.median if statistic == "median" else np.mean
     return Prediction(
-        ttft_ms=float((first - sent).mean()) / PS_PER_MS + 1000 * serving.request_s,
-        tpot_ms=float(((last - first)[several] / (tokens[several] - 1)).mean()) / PS_PER_MS if several.any() else float("nan"),
+        ttft_ms=float(middle(first - sent)) / PS_PER_MS + 1000 * serving.request_s,
+        tpot_ms=float(middle((last - first)[several] / (tokens[several] - 1))) / PS_PER_MS if several.any() else float("nan"),
         tok_s_gpu=float((calls["prompt_tokens"] + tokens).sum()) / end_s / gpus,
         watts=sum(pool.energy_j for pool in pool_windows(serving.pools, output, end_s)) / end_s / gpus,
     )

@@ -20,6 +20,8 @@ ROW = "the measured row, and what docs/validation.md assumes of all of them"
 STORED = ("mxfp4", "int4")
 """Weights of rows that are those of the published checkpoint."""
 
+SEATS = 1024
+"""Calls that a rank runs at once where the row does not tell."""
 
 PUBLISHED = {("gb200_nvl72", "deepseek_v4_pro", "vllm", 1, 8): "gb200_nvl72_v4pro_20tps_pd"}
 """System, model, engine and shards of a decode worker -> the shipped deployment of prefill workers and one decode worker of that layout."""
@@ -39,6 +41,7 @@ class ServingKey(NamedTuple):
     drafts: int
     osl: int
     prefill: str
+    seats: int
 
 
 class Serving(NamedTuple):
@@ -53,7 +56,8 @@ class Serving(NamedTuple):
 
 def serving_key(row: Row) -> ServingKey:
     """The key under which rows share a deployment."""
-    return ServingKey(row.system, row.model, row.weights, row.engine, row.gpus, row.tp, row.dp, row.ep, row.drafts, row.osl, row.prefill)
+    layout = (row.gpus, row.tp, row.dp, row.ep)
+    return ServingKey(row.system, row.model, row.weights, row.engine, *layout, row.drafts, row.osl, row.prefill, row.seats)
 
 
 def lacking(row: Row) -> str:
@@ -115,7 +119,7 @@ def served_as(key: ServingKey, system: System, model: ModelCard) -> Mapping[str,
         "memory_share": 0.9,
         "reserve_bytes": 4e9,
         "block_tokens": 64,
-        "max_seqs": 1024,
+        "max_seqs": max(1, key.seats // key.dp) if key.seats else SEATS,
         "gpus_per_worker": key.gpus,
         "attention": layout.attention,
         "ranks": key.dp,
