@@ -37,6 +37,13 @@ def test_a_row_and_its_defaults(tmp_path: Path) -> None:
     assert row.split == split_of(row.curve)
 
 
+def test_seats_and_statistic(tmp_path: Path) -> None:
+    header, good = HEADER + ",seats,statistic", GOOD + ",32,median"
+    (row,) = read_rows(written(tmp_path, header, good))
+    assert (row.seats, row.statistic) == (32, "median")
+    assert "statistic; found 'mode'; allowed: mean, median" in mistakes(written(tmp_path, header, good.replace("median", "mode")))
+
+
 def test_tp_left_out_is_what_dp_leaves(tmp_path: Path) -> None:
     (row,) = read_rows(written(tmp_path, HEADER, GOOD.replace(",8,1,", ",8,4,")))
     assert (row.tp, row.dp) == (2, 4)

@@ -85,6 +85,37 @@ def test_the_same_row_twice_is_the_same_prediction() -> None:
     assert predict_rows([row]) == predict_rows([row])
 
 
+def test_seats_are_shared_by_the_ranks_and_make_calls_wait() -> None:
+    row = replace(ROW, concurrency=16)
+    assert serve(serving_key(replace(row, seats=4))).deployment.pools[0].max_seqs == 4
+    spread = replace(row, model="deepseek_v4_flash", weights="mxfp4", gpus=4, dp=4, seats=8)
+    assert serve(serving_key(spread)).deployment.pools[0].max_seqs == 2
+    free, held = (predict_rows([each])["a"] for each in (row, replace(row, seats=4)))
+    assert held.tpot_ms < free.tpot_ms
+    assert held.ttft_ms > 2 * free.ttft_ms
+
+
+def test_a_median_leaves_out_the_first_burst() -> None:
+    row = replace(ROW, concurrency=16, length_ratio=0.1, requests=64)
+    mean, median = (predict_rows([each])["a"] for each in (row, replace(row, statistic="median")))
+    assert median.ttft_ms < 0.9 * mean.ttft_ms
+    assert (median.tok_s_gpu, median.watts) == (mean.tok_s_gpu, mean.watts)
+
+
+def test_sglangs_v4_rows_tell_half_their_nominal_lengths() -> None:
+    """Two rounds of calls with fewer seats than clients: the median wait is clients over rate, less one residence (evidence/README.md)."""
+    rows = [r for r in shipped_rows() if r.id.startswith("sglang_dsv4") and r.requests == 2 * r.concurrency == 2048]
+    assert len(rows) == 4
+    for row in rows:
+        nominal = row.isl + row.osl
+        rate = row.tok_s_gpu * row.gpus / nominal
+        share = row.ttft_ms / 1e3 / (row.concurrency / rate - row.osl * row.tpot_ms / 1e3)
+        assert 0.44 < share < 0.51
+        assert (row.statistic, row.length_ratio) == ("median", 0.001)
+        running = row.tok_s_gpu * row.gpus * row.osl / nominal * row.tpot_ms / 1e3
+        assert running == pytest.approx(row.seats, rel=0.02)
+
+
 def test_gb200_pools_meet_the_rows_not_fitted() -> None:
     """vLLM of May 2026, 8K/1K without drafts, 8 to 24 prefill GPUs and 8 decode GPUs: the shipped deployment, played in a closed loop."""
     rows = [row for row in shipped_rows() if row.id.startswith("gb200_v4pro_8k1k")]
