@@ -14,7 +14,7 @@ from simulator.capacity.point import Progress, play_window
 from simulator.capacity.processes import in_processes
 from simulator.capacity.results import Answer, Comparison, Sprint
 from simulator.capacity.scenario import FixedLoad, Phase, Scenario
-from simulator.capacity.studies import play_studies
+from simulator.capacity.studies import Journal, play_studies
 from simulator.capacity.uncertainty import carry
 
 SPRINT_ISL, SPRINT_OSL = 8192, 1024
@@ -24,7 +24,7 @@ ENOUGH_GAIN = 0.03
 MOST_CONCURRENCY = 65_536
 
 
-def compare(scenario: Scenario, progress: Progress | None = None, jobs: int | None = None) -> Comparison:
+def compare(scenario: Scenario, progress: Progress | None = None, jobs: int | None = None, journal: Journal | None = None) -> Comparison:
     """The answers of all cells of a scenario, both sprint tests of each system, and the ratios to the first system of each tier.
 
     Parameters
@@ -35,6 +35,8 @@ def compare(scenario: Scenario, progress: Progress | None = None, jobs: int | No
         Told after every finished part.
     jobs : int, optional
         Processes; by default as many as there are CPUs. The answers do not depend on it.
+    journal : Journal, optional
+        Points of studies that need not be sought again, and where new ones are told.
 
     Raises
     ------
@@ -50,7 +52,7 @@ def compare(scenario: Scenario, progress: Progress | None = None, jobs: int | No
     answers, uncertain = carry(cells, answers, pairs(answers), progress, jobs)
     if "limits" in scenario.studies:
         answers = attribute(cells, answers, progress, jobs)
-    points = play_studies(cells, scenario.studies, progress, jobs)
+    points = play_studies(cells, scenario.studies, progress, jobs, journal)
     costs = costs_of(cells, answers) if "cost" in scenario.studies else ()
     contrasts = contrasts_of(answers, sprints) if "sprint" in scenario.studies else ()
     return Comparison(tuple(answers), sprints, ratios(answers, sprints), uncertain, points, costs, contrasts)

@@ -3,18 +3,19 @@
 Every point is sought on the first seed by full phases, near what short ones found, to a share of 2 %.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from simulator.capacity.build import load_profiles, prepare, tier_of
 from simulator.capacity.hold import answer
 from simulator.capacity.point import Progress
-from simulator.capacity.processes import in_processes
+from simulator.capacity.processes import as_finished
 from simulator.capacity.scenario import Scenario, TrajectoryLoad
 from simulator.capacity.search import search
 from simulator.capacity.seed_search import SCOUT_SHARE, Phases, scouting, search_seed
 from simulator.capacity.slo import SLO, SPEED, TTFT
-from simulator.capacity.study import Studies, StudyPoint
+from simulator.capacity.study import NO_STUDIES, Studies, StudyPoint
+from simulator.capacity.sweep_key import point_key
 
 RESOLUTION = 0.02
 """Share to which a point closes in; nearer differences are not told apart."""
@@ -23,8 +24,20 @@ Asked = tuple[str, str, float, Scenario]
 """Study, axis, value on it, and the scenario to ask."""
 
 
+@dataclass(frozen=True)
+class Journal:
+    """Points that are known already, by their keys, and where each new one is told as soon as it is found."""
+
+    known: Mapping[str, StudyPoint]
+    keep: Callable[[str, StudyPoint], None]
+
+
 def play_studies(
-    cells: Sequence[Scenario], studies: Studies, progress: Progress | None = None, jobs: int | None = None
+    cells: Sequence[Scenario],
+    studies: Studies,
+    progress: Progress | None = None,
+    jobs: int | None = None,
+    journal: Journal | None = None,
 ) -> tuple[StudyPoint, ...]:
     """The points of the studies that seek edges, in the order of study, axis, machine and value.
 
@@ -37,19 +50,36 @@ def play_studies(
         Told after every point.
     jobs : int, optional
         Processes; by default as many as there are CPUs. The points do not depend on it.
+    journal : Journal, optional
+        Points in it are not sought again.
     """
     asked = [*_frontier(cells, studies), *_workload(cells, studies), *_power_cap(cells, studies)]
-    return tuple(in_processes([(seek, each) for each in asked], progress, jobs))
+    keys = [key_of(*each) for each in asked] if journal else [""] * len(asked)
+    found = {place: journal.known[key] for place, key in enumerate(keys) if journal and key in journal.known}
+    open_places = [place for place in range(len(asked)) if place not in found]
+    for place, point in as_finished([(seek, asked[place]) for place in open_places], jobs):
+        found[open_places[place]] = point
+        if journal:
+            journal.keep(keys[open_places[place]], point)
+        if progress:
+            progress(str(point))
+    return tuple(found[place] for place in range(len(asked)))
 
 
-def seek(study: str, axis: str, value: float, scenario: Scenario, progress: Progress | None = None) -> StudyPoint:
+def key_of(study: str, axis: str, value: float, scenario: Scenario) -> str:
+    """Digest of all that a point follows from: the scenario, its profiles, its load and this code."""
+    bare = replace(scenario, studies=NO_STUDIES, size=None, seeds=scenario.seeds[:1])
+    return point_key(bare, f"study {study} {axis} {value!r}", load_profiles(scenario))
+
+
+def seek(study: str, axis: str, value: float, scenario: Scenario) -> StudyPoint:
     """What a scenario's deployment holds, as a point of a study."""
     seed = scenario.seeds[0]
     scouts = Phases(scouting(prepare(scenario, seed)), None, scout=True)
     coarse = replace(scenario.search, share=max(RESOLUTION, scenario.search.share))
     guess = search(scouts, replace(coarse, share=max(SCOUT_SHARE, coarse.share))).held if scenario.scout_s else None
     found = answer([search_seed(replace(scenario, search=coarse), seed, guess)])
-    point = StudyPoint(
+    return StudyPoint(
         study=study,
         axis=axis,
         value=value,
@@ -64,9 +94,6 @@ def seek(study: str, axis: str, value: float, scenario: Scenario, progress: Prog
         binding=found.binding,
         quality=found.quality,
     )
-    if progress:
-        progress(str(point))
-    return point
 
 
 def machines(cells: Sequence[Scenario]) -> list[Scenario]:

@@ -1,6 +1,8 @@
 """Studies beside a comparison: which are asked for and over what, and the points they give. Read from a scenario's ``studies`` section."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from simulator.capacity.document import Section
@@ -71,6 +73,25 @@ class StudyPoint:
 
     def __str__(self) -> str:
         return f"{self.deployment}, {self.axis} {self.value:g}: holds {self.agents:,} agents"
+
+
+def point_json(key: str, point: StudyPoint) -> str:
+    """A point and its key as one line of a journal."""
+    return json.dumps({"key": key, **asdict(point)})
+
+
+def read_points(lines: Iterable[str]) -> dict[str, StudyPoint]:
+    """The points of a journal by their keys; lines that are none, as a cut one, are passed over: their points are sought again."""
+    found = {}
+    for line in lines:
+        try:
+            fields = json.loads(line)
+            watts = fields["watts_per_gpu"]
+            point = StudyPoint(**{key: value for key, value in fields.items() if key != "key"})
+            found[fields["key"]] = replace(point, watts_per_gpu=PowerBases(**watts) if watts else None)
+        except (ValueError, TypeError, KeyError):
+            continue
+    return found
 
 
 def read_studies(top: Section) -> Studies:

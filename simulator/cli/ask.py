@@ -11,6 +11,8 @@ import typer
 if TYPE_CHECKING:
     from simulator.capacity.results import Comparison
     from simulator.capacity.scenario import Scenario
+    from simulator.capacity.studies import Journal
+    from simulator.capacity.study import StudyPoint
     from simulator.engine.world import Output
     from simulator.hardware.deployment import Deployment
     from simulator.hardware.model_card import ModelCard
@@ -179,7 +181,7 @@ def compare(
         asked = with_systems(asked, [name.strip() for name in systems.split(",")])
     with progress() as tell:
         tell_first_compile(tell)
-        found = seek(asked, progress=tell)
+        found = seek(asked, progress=tell, journal=_journal(out) if asked.studies.names else None)
         tell("drawing the report")
         document = comparison_json(found)
         write_text(out / "answers.json", json_text(document) + "\n")
@@ -276,6 +278,23 @@ def _write_rows(folder: Path, comparison: Comparison) -> None:
         write_text(folder / "uncertainty.csv", csv_text(interval_frame(comparison)))
         write_text(folder / "tornado.csv", csv_text(tornado_frame(comparison)))
     _write_studies(folder, comparison)
+
+
+def _journal(folder: Path) -> Journal:
+    """The points of studies that an earlier run left in the folder, and a place for new ones, written as each is found."""
+    from simulator.capacity.studies import Journal
+    from simulator.capacity.study import point_json, read_points
+    from simulator.cli.files import write_text
+
+    path = folder / "studies.jsonl"
+    known = read_points(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else {}
+    lines = [point_json(key, point) for key, point in known.items()]
+
+    def keep(key: str, point: StudyPoint) -> None:
+        lines.append(point_json(key, point))
+        write_text(path, "\n".join(lines) + "\n")
+
+    return Journal(known, keep)
 
 
 def _write_studies(folder: Path, comparison: Comparison) -> None:

@@ -39,7 +39,7 @@ def purchase(found: SizeAnswer) -> Drawing:
             _dots(axes, found.plans, values, limit, hue, whole=name == "racks or nodes")
             axes.set_xlabel(name)
         all_axes[0].set_yticks(range(len(found.plans)), [_name(plan) for plan in found.plans], fontsize=8)
-        all_axes[0].invert_yaxis()
+        all_axes[0].set_ylim(len(found.plans) - 0.4, -0.6)
 
     title = size_sentences(found)[0]
     svg = draw("purchase", (WIDTH_IN, 1.2 + 0.42 * len(found.plans)), paint, title)

@@ -14,10 +14,10 @@ from simulator.capacity.cost import cost_of
 from simulator.capacity.demand import Demand
 from simulator.capacity.hold import capacity
 from simulator.capacity.loads import trajectories_of
-from simulator.capacity.results import Comparison, Gain, Sprint
+from simulator.capacity.results import Comparison, Gain, PowerBases, Sprint
 from simulator.capacity.scenario import Scenario
-from simulator.capacity.studies import machines, play_studies
-from simulator.capacity.study import STUDIES, Studies
+from simulator.capacity.studies import Journal, machines, play_studies
+from simulator.capacity.study import STUDIES, Studies, StudyPoint, point_json, read_points
 from simulator.capacity.systems import with_systems
 from simulator.errors import UserError
 from simulator.hardware.load import load_system
@@ -72,7 +72,7 @@ def test_the_frontier_falls_and_a_loose_cap_changes_little():
 
 def test_the_workload_study_moves_one_property_at_a_time(monkeypatch):
     asked = []
-    monkeypatch.setattr("simulator.capacity.studies.seek", lambda *parts, progress: asked.append(parts))
+    monkeypatch.setattr("simulator.capacity.studies.seek", lambda *parts: asked.append(parts))
     play_studies([load_scenario("capacity_h200")], Studies(("workload",), context=(0.5,), reuse=(0.5, 0.9), tool_time=(4.0,)), jobs=1)
     loads = [(axis, value, s.workload.prompt_scale, s.workload.kept_scale, s.workload.tool_delay_scale) for _, axis, value, s in asked]
     assert loads == [
@@ -82,6 +82,25 @@ def test_the_workload_study_moves_one_property_at_a_time(monkeypatch):
         ("kept_scale", 0.9, 1, 0.9, 1),
         ("tool_delay_scale", 4.0, 1, 1, 4.0),
     ]
+
+
+def test_a_journal_spares_what_is_known_and_nothing_else(monkeypatch):
+    asked, cells, line = [], [tiny()], Studies(("frontier",), speeds_tok_s=(20.0, 60.0))
+
+    def seek(study, axis, value, scenario):
+        asked.append(value)
+        return StudyPoint(study, axis, value, "s", "d", {}, 8, 3, PowerBases(1.0, 2.0, 3.0, 4.0), float("nan"), "", "", "assumed")
+
+    monkeypatch.setattr("simulator.capacity.studies.seek", seek)
+    lines = []
+    first = play_studies(cells, line, jobs=1, journal=Journal({}, lambda key, point: lines.append(point_json(key, point))))
+    again = play_studies(cells, line, jobs=1, journal=Journal(read_points([*lines[:1], lines[1][:40]]), lambda key, point: None))
+    assert asked == [20.0, 60.0, 60.0], "the point of the cut line is sought again"
+    assert list(map(str, again)) == list(map(str, first))
+    assert again[0].watts_per_gpu == first[0].watts_per_gpu
+    changed = [tiny(deployment__max_seqs=8)]
+    play_studies(changed, line, jobs=1, journal=Journal(read_points(lines), lambda key, point: None))
+    assert asked[3:] == [20.0, 60.0], "another deployment has other points"
 
 
 def test_a_scaled_load_keeps_its_prompts_and_repeats_less_of_them():
