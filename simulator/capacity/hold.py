@@ -48,7 +48,7 @@ def answer_all(scenarios: Sequence[Scenario], progress: Progress | None = None, 
     if jobs != 1:
         compile_kernel(scenarios[0])
     firsts = in_processes([(search_seed, (s, s.seeds[0], None)) for s in scenarios], progress, jobs)
-    rest = [(search_seed, (s, seed, first.bracket.held)) for s, first in zip(scenarios, firsts, strict=True) for seed in s.seeds[1:]]
+    rest = [(search_seed, (s, seed, first.bracket)) for s, first in zip(scenarios, firsts, strict=True) for seed in s.seeds[1:]]
     later = iter(in_processes(rest, progress, jobs))
     return [answer([first, *(next(later) for _ in s.seeds[1:])]) for s, first in zip(scenarios, firsts, strict=True)]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from simulator.capacity.scenario import FixedLoad, TrajectoryLoad
 from simulator.catalog import find_data
 from simulator.hardware.deployment import Deployment
-from simulator.workload.compile import Compiled, compile_calls
+from simulator.workload.compile import Compiled, compile_calls, decode_steps
 from simulator.workload.fixed import fixed_set
 from simulator.workload.load import load_trajectories
 from simulator.workload.operations import scale
@@ -40,9 +40,12 @@ def compiled_load(load: Load, deployment: Deployment, seed: int, limit: int) -> 
     Tool delays are those of the set: whoever scales them does so on a copy.
     """
     stamp = () if isinstance(load, FixedLoad) else stamp_of(load.source)
-    return _compile(
-        replace(load, tool_delay_scale=1.0), stamp, deployment.block_tokens, deployment.accept_pmf, deployment.drafts, seed, limit
-    )
+    compiled = _compile(replace(load, tool_delay_scale=1.0), stamp, deployment.block_tokens, limit)
+    if deployment.drafts == 0:
+        return compiled
+    calls = compiled.calls
+    steps = decode_steps(compiled.ids, calls.first, calls.output_tokens, deployment.accept_pmf, deployment.drafts, seed)
+    return replace(compiled, calls=calls._replace(decode_steps=steps))
 
 
 def files_of(source: str) -> list[Path]:
@@ -66,15 +69,13 @@ def _read(source: str, stamp: Stamp) -> TrajectorySet:
 
 
 @lru_cache(maxsize=KEPT_LOADS)
-def _compile(load: Load, stamp: Stamp, block_tokens: int, accept_pmf: tuple[float, ...], drafts: int, seed: int, limit: int) -> Compiled:
+def _compile(load: Load, stamp: Stamp, block_tokens: int, limit: int) -> Compiled:
+    """The same for every seed: only accepted lengths of drafts depend on it."""
     return compile_calls(
         trajectories_of(load),
         block_tokens=block_tokens,
         history=load.history,
         marker=load.marker,
-        accept_pmf=accept_pmf,
-        drafts=drafts,
-        seed=seed,
         stops=load.stops,
         max_context_tokens=limit,
     )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from simulator.capacity.pool_window import PoolWindow, joined_pools, pool_windows, series_of
 from simulator.capacity.results import Series
 from simulator.capacity.slo import E2E_SPEED, SLO, SPEED, TTFT, grouped_percentile
-from simulator.capacity.stages import stage_names, stage_seconds
+from simulator.capacity.stages import stage_columns, stage_names, stage_seconds
 from simulator.engine.world import CALL_COLUMNS, Output, World
 from simulator.units import to_s
 
@@ -144,7 +144,9 @@ def measure(world: World, output: Output) -> Window:
     fleet, stop = world.fleet, world.stop
     column = {name: output.calls[:, i] for i, name in enumerate(CALL_COLUMNS)}
     finished = column["last_ps"] >= stop.window_ps
-    sent = {name: values[column["send_ps"] >= stop.window_ps] for name, values in column.items()}
+    wanted = column["send_ps"] >= stop.window_ps
+    names = (*stage_columns(fleet), "first_ps", "agent", "output_tokens", "prompt_tokens", "cached_tokens", "host_tokens")
+    sent = {name: column[name][wanted] for name in names}
     finished_output = int(column["output_tokens"][finished].sum())
     window_s = max(0.0, to_s(output.end_ps - stop.window_ps))
     return Window(

@@ -83,6 +83,16 @@ def search_near(probe: Probe, guess: int, resolution: Resolution) -> Bracket:
     return Bracket(0, broken)
 
 
+def search_around(probe: Probe, near: Bracket, resolution: Resolution) -> Bracket:
+    """The same answer from where another search found it: two probes when the edge is still there, else a gallop away from it."""
+    margins = _Margins(probe)
+    if not 0 < near.held < near.broken:
+        return search_near(margins.__getitem__, max(near.held, near.broken), resolution)
+    if margins[near.held] >= 1 > margins[near.broken]:
+        return _close_in(margins, near.held, near.broken, resolution)
+    return search_near(margins.__getitem__, near.broken if margins[near.held] >= 1 else near.held, resolution)
+
+
 def _first_stride(margin: float, guess: int, resolution: Resolution) -> int:
     """How far from a guess the edge should lie: output speed falls about as the 0.6th power of the agents; at most a tenth of the guess."""
     distance = abs(margin ** (1 / 0.6) - 1) if 0 < margin < math.inf else 1.0

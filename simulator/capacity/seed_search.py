@@ -9,7 +9,7 @@ from simulator.capacity.metrics import Window
 from simulator.capacity.point import Progress, engine_words, play_window, summarise
 from simulator.capacity.results import Point, Summary
 from simulator.capacity.scenario import Phase, Scenario
-from simulator.capacity.search import Bracket, search, search_near
+from simulator.capacity.search import Bracket, search, search_around, search_near
 from simulator.capacity.slo import E2E_SPEED, SLO, SPEED, TTFT, Verdict
 from simulator.hardware.badge import NO_BADGE, Badge, badge
 
@@ -84,16 +84,21 @@ def _line(prepared: Prepared, point: Point) -> str:
     return f"{prepared.deployment.name} seed {point.seed}: {point.agents} agents {word} ({figures})"
 
 
-def search_seed(scenario: Scenario, seed: int, guess: int | None = None, progress: Progress | None = None) -> SeedAnswer:
-    """The held count of one seed: by the benchmark's protocol, or around a guess.
+def search_seed(scenario: Scenario, seed: int, near: Bracket | int | None = None, progress: Progress | None = None) -> SeedAnswer:
+    """The held count of one seed: by the benchmark's protocol, around a guess, or where another seed's SLO breaks.
 
-    Without a guess, and unless ``scout_s`` is 0, short phases go through the protocol first; full phases then start from what they found.
+    With neither, and unless ``scout_s`` is 0, short phases go through the protocol first; full phases then start from what they found.
     """
-    prepared, first = prepare(scenario, seed), guess is None
+    prepared, first = prepare(scenario, seed), near is None
     phases, scouts = Phases(prepared, progress), Phases(scouting(prepared), progress, scout=True)
-    if guess is None and scenario.scout_s:
-        guess = search(scouts, replace(scenario.search, share=max(SCOUT_SHARE, scenario.search.share))).held
-    bracket = search(phases, scenario.search) if guess is None else search_near(phases, guess, scenario.search)
+    if near is None and scenario.scout_s:
+        near = search(scouts, replace(scenario.search, share=max(SCOUT_SHARE, scenario.search.share))).held
+    if near is None:
+        bracket = search(phases, scenario.search)
+    elif isinstance(near, Bracket):
+        bracket = search_around(phases, near, scenario.search)
+    else:
+        bracket = search_near(phases, near, scenario.search)
     if first and 0 < bracket.broken < scenario.search.ceiling:
         phases(min(round(BEYOND * bracket.broken) + 1, scenario.search.ceiling))
     held, broken = phases.windows.get(bracket.held), phases.windows.get(bracket.broken)

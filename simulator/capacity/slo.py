@@ -105,6 +105,13 @@ _KEYS = {
 }
 
 
+def _grouped(groups: NDArray[np.int64], values: NDArray[np.float64], size: int) -> NDArray[np.int64]:
+    """Order of the values within their groups; few groups are put together by a radix sort, which is many times faster."""
+    order = np.argsort(values)
+    narrow = groups[order].astype(np.uint16 if size <= 2**16 else np.int64)
+    return order[np.argsort(narrow, kind="stable")]
+
+
 def grouped_percentile(groups: NDArray[np.int64], values: NDArray[np.float64], percentile: float, size: int) -> NDArray[np.float64]:
     """A percentile of every group at once, by linear interpolation as `numpy.percentile` does.
 
@@ -126,7 +133,7 @@ def grouped_percentile(groups: NDArray[np.int64], values: NDArray[np.float64], p
     """
     known = ~np.isnan(values)
     groups, values = groups[known], values[known]
-    values = values[np.lexsort((values, groups))]
+    values = values[_grouped(groups, values, size)]
     counts = np.bincount(groups, minlength=size)
     result = np.full(size, np.nan)
     some = counts > 0

@@ -40,6 +40,11 @@ def stage_names(fleet: Fleet) -> tuple[str, ...]:
     return (*ahead, "prefill_queue", "prefill", *after, "link_queue", "transfer", *first, "decode")
 
 
+def stage_columns(fleet: Fleet) -> tuple[str, ...]:
+    """The columns of the engine's calls that tell the stages: the send, and the end of each."""
+    return ("send_ps", *(ENDS[name] for name in stage_names(fleet)))
+
+
 def stage_ps(fleet: Fleet, column: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
     """How long each call spent in each stage.
 
@@ -57,7 +62,7 @@ def stage_ps(fleet: Fleet, column: Mapping[str, NDArray[np.int64]]) -> NDArray[n
     int64 array, shape (calls, stages)
         Picoseconds, in the order of `stage_names`.
     """
-    ends = np.stack([column["send_ps"], *(column[ENDS[name]] for name in stage_names(fleet))], axis=1)
+    ends = np.stack([column[name] for name in stage_columns(fleet)], axis=1)
     return np.diff(np.maximum.accumulate(ends, axis=1), axis=1)
 
 
@@ -76,9 +81,20 @@ def before_first(stage_s: NDArray[np.float64], ttft_s: NDArray[np.float64]) -> N
 def at_percentile(values: NDArray[np.float64], percentile: float) -> NDArray[np.int64]:
     """Indices of the calls whose value lies within `NEAR` percentile points of a percentile, at least one; nan is left out."""
     known = np.flatnonzero(~np.isnan(values))
-    order = known[np.argsort(values[known], kind="stable")]
-    if not order.size:
-        return order
-    last = order.size - 1
+    if not known.size:
+        return known
+    last = known.size - 1
     low, high = (min(max(p, 0.0), 100.0) / 100 * last for p in (percentile - NEAR, percentile + NEAR))
-    return order[int(np.ceil(low)) : max(int(high), int(np.ceil(low))) + 1]
+    return in_order(known, values[known], int(np.ceil(low)), max(int(high), int(np.ceil(low))))
+
+
+def in_order(places: NDArray[np.int64], values: NDArray[np.float64], first: int, last: int) -> NDArray[np.int64]:
+    """Those of the places whose values come ``first`` to ``last`` in ascending order, in that order; equal values stay as they stand.
+
+    Only the values between the two are sorted.
+    """
+    ends = np.partition(values, (first, last))[[first, last]]
+    between = np.flatnonzero((values >= ends[0]) & (values <= ends[1]))
+    ahead = int((values < ends[0]).sum())
+    order = between[np.argsort(values[between], kind="stable")]
+    return places[order[first - ahead : last + 1 - ahead]]

@@ -2223,7 +2223,7 @@ def entry(sources):
 
     @njit(cache=True, error_model="numpy", _nrt=False)  # type: ignore[call-overload]
     def advance(world, state):
-        """Run until the stop rule, the hard end, or until the rows for records are nearly full (then copy them out and call again).
+        """Run until the stop rule, the hard end, or until the rows for records are nearly full (then make them more and call again).
 
         At one instant the order is: steps end (by worker), lanes send or their KV lands (by lane), decode seats are claimed (by rank), the
         stop rule, steps begin (by worker).
@@ -2432,6 +2432,18 @@ def longest_path(parent: Ints) -> int:
     return depth
 
 
+def longer(rows: Ints, used: int) -> Ints:
+    """A table of twice as many rows with the used ones of ``rows``; itself where at most half of them are used.
+
+    Rows that are never written take no memory.
+    """
+    if 2 * used <= len(rows):
+        return rows
+    more = np.zeros((2 * len(rows), rows.shape[1]), np.int64)
+    more[:used] = rows[:used]
+    return more
+
+
 def simulate_kernel(world: World, events: bool = False) -> Output:
     """Run a world to its end.
 
@@ -2447,22 +2459,16 @@ def simulate_kernel(world: World, events: bool = False) -> Output:
         When a call can never fit its rank (`growth.most_blocks` tells beforehand).
     """
     load, state = flat(world), new_state(world, events)
-    calls: list[Ints] = []
-    logs: list[Ints] = []
-    why = ROWS_FULL
-    while why == ROWS_FULL:
-        why = advance(load, state)
-        calls.append(state.calls[: state.clock[CALL_ROWS]].copy())
-        logs.append(state.events[: state.clock[EVENT_ROWS]].copy())
-        state.clock[CALL_ROWS] = state.clock[EVENT_ROWS] = 0
+    while (why := advance(load, state)) == ROWS_FULL:
+        state = state._replace(calls=longer(state.calls, state.clock[CALL_ROWS]), events=longer(state.events, state.clock[EVENT_ROWS]))
     assert why == FINISHED, "work conserving: a worker has calls but none can run"
     last_bin = int(state.clock[NOW] // state.clock[BIN_PS]) + 1
     return Output(
-        calls=np.concatenate(calls),
+        calls=state.calls[: state.clock[CALL_ROWS]],
         series=state.series[:, :last_bin].copy(),
         bin_ps=int(state.clock[BIN_PS]),
         totals=state.totals,
-        events=np.concatenate(logs),
+        events=state.events[: state.clock[EVENT_ROWS]],
         end_ps=int(state.clock[NOW]),
         plays_finished=int(state.clock[PLAYS]),
         calls_issued=int(state.clock[ISSUED]),

@@ -4,7 +4,7 @@ The forms are those of docs/laws.md; `tests/unit/test_hardware_memory.py` and `t
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from simulator.hardware.model_card import ModelCard
 from simulator.hardware.weights import Parameters, WeightBytes, parameters, weight_bytes, weight_bytes_per_gpu
@@ -89,9 +89,15 @@ def weight_flops(model: ModelCard) -> float:
 
 def expert_coverage(model: ModelCard, query_tokens: float, routing_skew: float) -> float:
     """Share of a layer's routed experts that some of ``query_tokens`` tokens choose; 1 in a dense model, which has none to leave out."""
+    return expert_coverages(model, [query_tokens], routing_skew)[0]
+
+
+def expert_coverages(model: ModelCard, query_tokens: Sequence[float], routing_skew: float) -> list[float]:
+    """`expert_coverage` of many counts; by `math.pow`, whose last bit, unlike numpy's, is the same on every CPU."""
     if model.dense:
-        return 1.0
-    return 1.0 - math.pow(1.0 - model.experts_per_token / model.routed_experts, routing_skew * query_tokens)
+        return [1.0] * len(query_tokens)
+    left_out = 1.0 - model.experts_per_token / model.routed_experts
+    return [1.0 - math.pow(left_out, routing_skew * tokens) for tokens in query_tokens]
 
 
 def blocks_for(free_bytes: float, block_tokens: int, bytes_per_token: float) -> int:

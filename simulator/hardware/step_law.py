@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.hardware.deployment import Deployment, LawCoefficients, WorkerPool
-from simulator.hardware.memory import expert_coverage, kv_read_line, kv_shares, weight_bytes
+from simulator.hardware.memory import expert_coverages, kv_read_line, kv_shares, weight_bytes
 from simulator.hardware.model_card import ModelCard
 from simulator.hardware.system import System
 from simulator.units import PS_PER_S, to_ps
@@ -142,4 +142,4 @@ def _draft_passes(deployment: Deployment, pool: WorkerPool) -> int:
 
 
 def _coverage(model: ModelCard, pool: WorkerPool, tokens: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.array([expert_coverage(model, q, pool.law.routing_skew) for q in tokens.tolist()])
+    return np.array(expert_coverages(model, tokens.tolist(), pool.law.routing_skew))

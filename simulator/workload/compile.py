@@ -105,7 +105,7 @@ def compile_calls(
         first=first,
         prompt_tokens=_ints(call.prompt_tokens for call in flat),
         output_tokens=output,
-        decode_steps=_decode_steps(kept, first, output, accept_pmf, drafts, seed),
+        decode_steps=decode_steps([trajectory.id for trajectory in kept], first, output, accept_pmf, drafts, seed),
         tool_ps=_ints(to_ps(call.tool_s) for call in flat),
         stops=np.full(len(flat), int(stops), dtype=np.int64),
         leaf=_ints(forest.leaf),
@@ -175,27 +175,37 @@ def _threads(trajectories: Sequence[Trajectory], first: NDArray[np.int64]) -> Th
     return Threads(threads, _ints([*call, first[-1]]), _ints(delay_ps), child, children)
 
 
-def _decode_steps(
-    trajectories: Sequence[Trajectory],
+def decode_steps(
+    ids: Sequence[str],
     first: NDArray[np.int64],
     output_tokens: NDArray[np.int64],
     accept_pmf: Sequence[float],
     drafts: int,
     seed: int,
 ) -> NDArray[np.int64]:
-    """Steps from the first token to the last: one each, or as many accepted lengths as it takes to sum to the rest of the answer."""
+    """Steps from the first token to the last: one each, or as many accepted lengths as it takes to sum to the rest of the answer.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        Of the trajectories; ``first`` says which calls are whose.
+    first, output_tokens : int64 arrays
+        As in `Calls`.
+    accept_pmf, drafts, seed
+        As in `compile_calls`: the only part of what it makes that depends on the seed.
+    """
     rest = output_tokens - 1
     if drafts == 0:
         return rest
     cumulative = np.cumsum(accept_pmf)
     cumulative[-1] = 1.0
     steps = np.zeros_like(rest)
-    for index, trajectory in enumerate(trajectories):
+    for index, name in enumerate(ids):
         calls = slice(first[index], first[index + 1])
         ends = np.cumsum(rest[calls])
         begins = ends - rest[calls]
         # Call i owns the accepted lengths begins[i]:ends[i]: enough even if each step yields one token.
-        lengths = np.searchsorted(cumulative, _stream(seed, "decode_steps", trajectory.id).random(int(ends[-1])), side="right") + 1
+        lengths = np.searchsorted(cumulative, _stream(seed, "decode_steps", name).random(int(ends[-1])), side="right") + 1
         total = np.concatenate(([0], np.cumsum(lengths)))
         steps[calls] = np.searchsorted(total, total[begins] + rest[calls]) - begins
     return steps

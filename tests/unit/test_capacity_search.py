@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from simulator.capacity.search import Bracket, Resolution, is_monotone, knee, search, search_near
+from simulator.capacity.search import Bracket, Resolution, is_monotone, knee, search, search_around, search_near
 
 
 class Curve:
@@ -87,6 +87,20 @@ def test_always_ends_at_the_ceiling() -> None:
 @pytest.mark.parametrize("guess", [0, 1, 3, 20, 21, 22, 40, 63, 500])
 def test_a_guess_changes_the_way_not_the_answer(guess: int) -> None:
     assert search_near(cliff(21), guess, Resolution()) == Bracket(21, 22)
+
+
+def test_two_phases_when_the_edge_is_where_another_search_found_it() -> None:
+    curve = cliff(1_000)
+    assert search_around(curve, Bracket(996, 1_005), Resolution()) == Bracket(996, 1_005)
+    assert curve.asked == [996, 1_005]
+
+
+@pytest.mark.parametrize("edge", [0, 1, 20, 21, 22, 23, 40, 63])
+@pytest.mark.parametrize("near", [Bracket(21, 22), Bracket(0, 1), Bracket(5, 6), Bracket(100, 0)])
+def test_where_another_search_ended_changes_the_way_not_the_answer(edge: int, near: Bracket) -> None:
+    curve = cliff(edge)
+    assert search_around(curve, near, Resolution()) == search(cliff(edge), Resolution())
+    assert len(set(curve.asked)) == len(curve.asked)
 
 
 def test_a_good_guess_needs_two_phases() -> None:

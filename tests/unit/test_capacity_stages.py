@@ -6,7 +6,7 @@ from hand_made import fleet, pool
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.capacity.stages import ENDS, at_percentile, before_first, stage_names, stage_ps, stage_seconds
+from simulator.capacity.stages import ENDS, at_percentile, before_first, in_order, stage_names, stage_ps, stage_seconds
 from simulator.engine.world import FIRST_BY_DECODE, FIRST_BY_PREFILL, ROLE_DECODE, ROLE_PREFILL, Fleet
 from simulator.units import PS_PER_S
 
@@ -89,3 +89,12 @@ def test_calls_at_a_percentile() -> None:
     assert at_percentile(np.array([5.0]), 95).tolist() == [0]
     assert at_percentile(np.array([3.0, 1.0, 2.0]), 25).size == 1
     assert at_percentile(np.array([np.nan]), 25).size == 0
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=40), st.data())
+def test_a_band_of_ranks_is_a_slice_of_the_stable_order(values: list[int], data: st.DataObject) -> None:
+    first = data.draw(st.integers(0, len(values) - 1))
+    last = data.draw(st.integers(first, len(values) - 1))
+    places = np.arange(100, 100 + len(values))
+    order = np.argsort(values, kind="stable")
+    assert in_order(places, np.array(values, float), first, last).tolist() == places[order[first : last + 1]].tolist()
