@@ -628,6 +628,7 @@ class Rank:
         freed = self.give_back(call.ahead)
         call.ahead = None
         self.sim.try_claims(self)
+        self.sim.stir(self.worker)  # a call that gave way here and waits to be computed again may fit now
         self.log(EVENT_RELEASE, call.lane, freed, self.pool.free, 0)
 
     # ---------------------------------------------------------------------------------------------------------- the books

@@ -3,10 +3,10 @@
 import numpy as np
 
 from simulator.engine import Fleet, Sched, Stop, World
-from simulator.engine.world import ROLE_MIXED, ROUTER_AFFINITY, Pool
+from simulator.engine.world import ROLE_DECODE, ROLE_MIXED, ROLE_PREFILL, ROUTER_AFFINITY, Pool
 from simulator.hardware.power import PowerLaw
 from simulator.hardware.step_law import StepLaw
-from simulator.workload.arrays import SCOPE_PLAY, SCOPE_TRAJECTORY, Calls, PrefixTree, single_threads
+from simulator.workload.arrays import SCOPE_PLAY, SCOPE_TRAJECTORY, Calls, PrefixTree, Threads, single_threads
 from tests.oracle.schedules import ints
 from tests.oracle.test_equal_logs import assert_equal
 from tests.oracle.worlds import MS
@@ -49,3 +49,44 @@ def test_a_root_slot_hangs_below_the_slot_that_its_path_runs_through() -> None:
     pool = Pool(ROLE_MIXED, 2, 1, 8, 1, sched, law, power)
     fleet = Fleet((pool,), 8, ROUTER_AFFINITY, ints([2 * MS, 34 * MS, 34 * MS]), ints([0]))
     assert_equal(World(calls, single_threads(first), tree, fleet, Stop(0, 0, 10**9, 0, 10**6 * MS, 2)))
+
+
+def test_a_decode_seat_given_back_wakes_an_idle_worker_whose_queue_it_was_too_small_for() -> None:
+    """Seats are taken before the prefill, and a call that gave way waits at its decode rank for blocks which another call has claimed.
+
+    That other call ended with its first token and gave its claim back: the reference let the idle worker sleep on.
+    """
+    output = ints([10, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1])
+    calls = Calls(
+        first=ints([0, 5, 14]),
+        prompt_tokens=ints([18, 1, 19, 1, 1, 18, 1, 18, 1, 18, 18, 1, 22, 33]),
+        output_tokens=output,
+        decode_steps=output - 1,
+        tool_ps=0 * output,
+        stops=0 * output,
+        leaf=ints([0, -1, 0, -1, -1, 2, -1, 2, -1, 3, 2, -1, 2, 2]),
+        answer=ints([1] + 13 * [-1]),
+    )
+    threads = Threads(
+        ints([0, 1, 6]),
+        ints([0, 5, 7, 9, 10, 12, 14]),
+        ints(6 * [0]),
+        ints([-1, -1, -1, -1, -1, -1, 2, 4, -1, -1, -1, -1, -1, -1]),
+        ints([0, 0, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 0, 0]),
+    )
+    tree = PrefixTree(ints([-1, 0, 3, -1]), ints([0, 4, 4, 0]), ints([4, 2, 4, 4]), ints(4 * [SCOPE_PLAY]))
+    queries = np.arange(100, dtype=np.int64)
+    law = StepLaw(10 * MS, queries * MS // 20, MS // 7, 123_457, MS // 11, MS // 13, 1_234_567)
+    power = PowerLaw(400_000, 240_000, 1_200_000, 700_000, 75_000, 8, queries * MS // 25, MS // 9, 98_765, MS // 17, 765_432)
+    narrow, wide = Sched(2, 1, 0, 1, 0, 0, 1, 1, 0, 1000, 0), Sched(4, 3, 0, 1, 0, 0, 1, 1, 0, 1000, 0)
+    prefill = Pool(ROLE_PREFILL, 1, 1, 9, 0, narrow, law, power)
+    fleet = Fleet(
+        (prefill, prefill, Pool(ROLE_DECODE, 1, 1, 10, 0, wide, law, power)),
+        4,
+        ROUTER_AFFINITY,
+        ints([0, 0]),
+        ints([0, 1]),
+        decode_router=ROUTER_AFFINITY,
+        prealloc=1,
+    )
+    assert_equal(World(calls, threads, tree, fleet, Stop(0, 0, 0, 0, 500 * MS, 1)))
