@@ -148,10 +148,14 @@ def colours(names: list[str]) -> dict[str, str]:
     return {name: SYSTEMS[place % len(SYSTEMS)] for place, name in enumerate(names)}
 
 
+LEGEND_CHARACTERS = 90
+"""Longer legends take two rows."""
+
+
 def legend(figure: Canvas, entries: dict[str, str], columns: int = 0) -> None:
     """A legend of colour swatches above all panels, in one row or so many columns."""
     handles = [Line2D([], [], color=colour, linewidth=5, solid_capstyle="butt") for colour in entries.values()]
-    ncols = columns or len(entries)
+    ncols = columns or (len(entries) if sum(map(len, entries)) <= LEGEND_CHARACTERS else -(-len(entries) // 2))
     figure.legend(handles, list(entries), loc="outside upper left", ncols=ncols, fontsize=9.5, handlelength=1.2, columnspacing=1.8)
 
 

@@ -14,6 +14,9 @@ from simulator.report.power_figures import power_over_time
 from simulator.report.service_figures import curves, distributions
 from simulator.report.stage_figures import answer_stages, run_stages
 
+ABREAST = 3
+"""Operating points whose curves over time have room beside each other; more go into figures of their own."""
+
 PER_MEGAWATT = """Bars are the held count over the power of the whole set-up, on each basis; whiskers carry the interval of the answer."""
 
 
@@ -91,8 +94,9 @@ def answer_drawings(answers: Sequence[Answer]) -> list[Drawing]:
     drawings.append(answer_stages(answers))
     for place, (name, group) in enumerate(by_tier(answers).items()):
         held = [a.held for a in group if a.held is not None]
-        if held:
-            drawings.append(over_time(held, colour, f"time{place}", f"At {name}"))
+        for start in range(0, len(held), ABREAST):
+            part = f"-{start // ABREAST}" if start else ""
+            drawings.append(over_time(held[start : start + ABREAST], colour, f"time{place}{part}", f"At {name}"))
     return [drawing for drawing in drawings if drawing is not None]
 
 

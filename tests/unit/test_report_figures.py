@@ -122,3 +122,12 @@ def test_power_over_time_names_every_basis_and_both_means() -> None:
     assert drawing.name == "power"
     assert "32 GPUs draw 28.8 kW in the steady window, 60.5 kW on the facility basis" in drawing.title
     assert all(basis in text_of(drawing) for basis in ("accelerator", "facility", "TDP", "nameplate", "kW in all"))
+
+
+def test_more_than_three_systems_get_figures_over_time_of_their_own() -> None:
+    first = answer()
+    assert first.held
+    many = [replace(first, system=name, held=replace(first.held, system=name)) for name in "abcde"]
+    names = [drawing.name for drawing in answer_drawings(many)]
+    assert names[-2:] == ["time0", "time0-1"]
+    assert [drawing.name for drawing in answer_drawings(many[:3])][-1] == "time0"
