@@ -8,7 +8,7 @@ from functools import partial
 
 from simulator.serve.answer import Answer
 from simulator.serve.asked import Served, read_asked
-from simulator.serve.http import Handler, Reply, Request, converse
+from simulator.serve.http import Handler, HungUp, Reply, Request, converse
 from simulator.serve.refused import Refused
 from simulator.serve.service import Service
 
@@ -48,9 +48,14 @@ class App:
                 raise Refused(405, f"{request.path} takes {method}.")
             await handler(request, reply)
         except Refused as refused:
-            if reply.begun:
-                raise
             reply.whole(refused.status, refused.body)
+        except (HungUp, OSError):
+            raise
+        except Exception as error:
+            self.service.tell(f"{request.path}: {type(error).__name__}: {error}")
+            if reply.begun:
+                raise HungUp from error
+            reply.whole(500, Refused(500, "A fault of this server; its stderr tells more.").body)
 
     async def complete(self, request: Request, reply: Reply, *, chat: bool) -> None:
         """A completion, streamed or whole; a client that hangs up takes its call with it."""
@@ -91,14 +96,31 @@ class App:
 
 
 async def listen(app: App, host: str, port: int, ready: Callable[[int], None]) -> None:
-    """Serves until cancelled; ``ready`` takes the port.
+    """Serves until cancelled, then hangs up on everybody; ``ready`` takes the port.
 
     Raises
     ------
     OSError
         When the port cannot be had.
     """
-    server = await asyncio.start_server(partial(converse, app.answer), host, port, backlog=1024)
-    ready(server.sockets[0].getsockname()[1])
-    async with server:
-        await server.serve_forever()
+    open_now: set[asyncio.Task[None]] = set()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        open_now.add(task)
+        try:
+            await converse(app.answer, reader, writer)
+        finally:
+            open_now.discard(task)
+
+    server = await asyncio.start_server(connected, host, port, backlog=1024)
+    try:
+        broken = app.service.start()
+        ready(server.sockets[0].getsockname()[1])
+        await broken
+    finally:
+        server.close()
+        for task in open_now:
+            task.cancel()
+        await asyncio.gather(*open_now, return_exceptions=True)

@@ -5,7 +5,7 @@ a way out before the end (`abort`), and what happened at each instant (`advance`
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -49,7 +49,8 @@ class OutsideCall(Call):
     session: Hashable = None
     gains: NDArray[np.int64] = field(default_factory=lambda: NONE)
     emitted: int = 0
-    """Tokens that were told in an `Instant`."""
+    emitted_ps: int = -1
+    """Tokens that were told in `Instant`s, and when the last of them was."""
 
     @property
     def output_so_far(self) -> int:
@@ -62,6 +63,14 @@ class OutsideCall(Call):
         return 1 + (int(self.gains[steps - 1]) if len(self.gains) and steps else steps)
 
 
+class Gain(NamedTuple):
+    """A call has emitted ``tokens``, ``gap_ps`` after its last ones (-1: they are its first)."""
+
+    call: OutsideCall
+    tokens: int
+    gap_ps: int
+
+
 class Instant(NamedTuple):
     """What happened at one time.
 
@@ -72,14 +81,14 @@ class Instant(NamedTuple):
         Rows of `EVENT_COLUMNS`; their lane is the call's.
     ended : list of tuple
         Rows of `CALL_COLUMNS`: the calls that emitted their last token.
-    gained : list of (OutsideCall, int)
-        The calls that emitted tokens, and how many.
+    gained : list of Gain
+        The calls that emitted tokens.
     """
 
     time_ps: int
     events: list[tuple[int, ...]]
     ended: list[tuple[int, ...]]
-    gained: list[tuple[OutsideCall, int]]
+    gained: list[Gain]
 
 
 @dataclass
@@ -101,7 +110,8 @@ class ServedFleet(Simulation):
         self.sessions: OrderedDict[Hashable, Session] = OrderedDict()
         self.session_after: dict[Hashable, Hashable] = {}
         """By the key of its last prompt's last full block: the session that a longer prompt continues."""
-        self.by_session = bool({fleet.router, fleet.decode_router} & {ROUTER_AFFINITY, ROUTER_WORKER_AFFINITY})
+        by_home = {ROUTER_AFFINITY, ROUTER_WORKER_AFFINITY}
+        self.by_session = fleet.router in by_home or (fleet.disaggregated and fleet.decode_router in by_home)
         for worker in range(len(self.workers)):
             self.env.process(self.worker(worker))
 
@@ -130,7 +140,7 @@ class ServedFleet(Simulation):
             ended, self.calls = self.calls, []
             yield Instant(self.now, events, ended, self._gained(ending, events))
 
-    def _gained(self, ending: list[int], events: list[tuple[int, ...]]) -> list[tuple[OutsideCall, int]]:
+    def _gained(self, ending: list[int], events: list[tuple[int, ...]]) -> list[Gain]:
         """Who emitted tokens: what runs where a step has just ended, and who began, ended or gave way."""
         lanes = [row[4] for row in events if row[1] in (EVENT_FIRST, EVENT_LAST, EVENT_PREEMPT)]
         calls = [call for worker in ending for rank in self.workers[worker] for call in rank.running]
@@ -139,8 +149,8 @@ class ServedFleet(Simulation):
             assert isinstance(call, OutsideCall), "all calls come from outside"
             tokens = call.output_so_far - call.emitted
             if tokens:
-                call.emitted += tokens
-                gained.append((call, tokens))
+                gained.append(Gain(call, tokens, self.now - call.emitted_ps if call.emitted else -1))
+                call.emitted, call.emitted_ps = call.emitted + tokens, self.now
             if call.last_ps >= 0:
                 self.live.pop(call.lane, None)
         return gained
@@ -149,23 +159,29 @@ class ServedFleet(Simulation):
 
     def arrive(self, call: OutsideCall, time_ps: int) -> None:
         """A call comes at a time that has not passed."""
-        self.env.process(self._arrival(call, time_ps))
+        self._when(time_ps, call, self._take_in)
 
-    def _arrival(self, call: OutsideCall, time_ps: int) -> Process:
-        yield self.at(time_ps, AGENT_ACTS, call.lane)
+    def _when(self, time_ps: int, call: OutsideCall, act: Callable[[OutsideCall], None]) -> None:
+        """Do something about a call at a time, as if its agent did."""
+        event = self.at(time_ps, AGENT_ACTS, call.lane)
+        assert event.callbacks is not None, "what is to come has not been processed"
+        event.callbacks.append(lambda _: act(call))
+
+    def _take_in(self, call: OutsideCall) -> None:
         self.live[call.lane] = call
         call.homes = self._session(call).homes
         self.submit(call)
 
     def _session(self, call: OutsideCall) -> Session:
         """The session of a call: the one it names, else the one whose last prompt it extends, else a new one."""
-        self._end_idle_sessions()
         fleet = self.world.fleet
+        if not self.by_session:
+            return Session([self.entries[0], *self.decoders[:1]], self.now)  # no router asks where it is at home
+        self._end_idle_sessions()
         prompt = call.keys[: call.prompt_tokens // fleet.block_tokens]
         name = call.session
-        if name is None and self.by_session:
-            name = next((self.session_after[key] for key in reversed(prompt) if key in self.session_after), None)
-        name = ("call", call.lane) if name is None else name
+        if name is None:
+            name = next((self.session_after[key] for key in reversed(prompt) if key in self.session_after), ("call", call.lane))
         session = self.sessions.pop(name, None)
         if session is None:
             homes = [self.bind(self.entries, fleet.router)]
@@ -193,10 +209,12 @@ class ServedFleet(Simulation):
 
     def abort(self, call: OutsideCall, time_ps: int) -> None:
         """Nobody waits for a call any more: from the end of the step that is under way it holds no seat and no blocks."""
-        self.env.process(self._aborting(call, time_ps))
+        self._when(time_ps, call, self._give_up)
 
-    def _aborting(self, call: OutsideCall, time_ps: int) -> Process:
-        yield self.at(time_ps, AGENT_ACTS, call.lane)
+    def _give_up(self, call: OutsideCall) -> None:
+        self.env.process(self._aborting(call))
+
+    def _aborting(self, call: OutsideCall) -> Process:
         while call.last_ps < 0:
             rank = call.hold.rank if call.hold else call.entry
             ends_ps = self.step_ends_ps[rank.worker]

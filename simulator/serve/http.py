@@ -13,8 +13,8 @@ from simulator.serve.refused import Refused
 
 MOST_HEAD_BYTES = 64 << 10
 MOST_BODY_BYTES = 64 << 20
-HEAD_S, BODY_S, IDLE_S = 30.0, 120.0, 600.0
-"""How long a head and a body may take, and a connection may wait for its next request."""
+HEAD_S, BODY_S, IDLE_S, LINGER_S = 30.0, 120.0, 600.0, 3.0
+"""How long a head and a body may take, a connection may wait for its next request, and the rest of a refused one is read."""
 
 MOST_UNREAD_BYTES = 4 << 20
 """A client that leaves so much of its answer unread is hung up on."""
@@ -42,7 +42,8 @@ class Incoming:
         self.reader = reader
         self.kept = bytearray()
 
-    async def _more(self) -> None:
+    async def more(self) -> None:
+        """Waits for bytes."""
         data = await self.reader.read(1 << 18)
         if not data:
             raise HungUp
@@ -55,14 +56,14 @@ class Incoming:
             if len(self.kept) > most:
                 raise Refused(431, f"A head of more than {most:,} bytes.")
             searched = max(0, len(self.kept) - len(end) + 1)
-            await self._more()
+            await self.more()
         found = bytes(self.kept[:at])
         del self.kept[: at + len(end)]
         return found
 
     async def exactly(self, count: int) -> bytes:
         while len(self.kept) < count:
-            await self._more()
+            await self.more()
         found = bytes(self.kept[:count])
         del self.kept[:count]
         return found
@@ -71,7 +72,7 @@ class Incoming:
         """Returns when the client has hung up."""
         while len(self.kept) <= MOST_HEAD_BYTES:
             try:
-                await self._more()
+                await self.more()
             except (HungUp, OSError):
                 return
         await asyncio.get_running_loop().create_future()
@@ -87,7 +88,7 @@ async def read_request(incoming: Incoming, writer: StreamWriter) -> Request:
     while not incoming.kept.lstrip(b"\r\n"):
         incoming.kept.clear()
         async with asyncio.timeout(IDLE_S):
-            await incoming._more()
+            await incoming.more()
     async with asyncio.timeout(HEAD_S):
         head = (await incoming.until(b"\r\n\r\n", MOST_HEAD_BYTES)).lstrip(b"\r\n").decode("latin-1")
     first, *lines = head.split("\r\n")
@@ -197,15 +198,33 @@ async def converse(handler: Handler, reader: StreamReader, writer: StreamWriter)
                 request = await read_request(incoming, writer)
             except Refused as refused:
                 Reply(writer, None).whole(refused.status, refused.body)
+                await _let_finish(incoming)
                 break
             reply = Reply(writer, request)
-            if not await _answered(handler, request, reply, incoming) or reply.closing:
+            if not await _answered(handler, request, reply, incoming):
+                writer.transport.abort()
                 break
-        await asyncio.wait_for(writer.drain(), BODY_S)
+            async with asyncio.timeout(BODY_S):
+                await writer.drain()
+            if reply.closing:
+                break
     except (HungUp, OSError, TimeoutError):
-        pass
+        writer.transport.abort()
     finally:
         writer.close()
+
+
+async def _let_finish(incoming: Incoming) -> None:
+    """Read on for a moment: a client that is still sending looks for its answer when it is done, and would lose it to a reset."""
+    left = MOST_BODY_BYTES
+    try:
+        async with asyncio.timeout(LINGER_S):
+            while left > 0:
+                left -= len(incoming.kept)
+                incoming.kept.clear()
+                await incoming.more()
+    except TimeoutError:
+        pass
 
 
 async def _answered(handler: Handler, request: Request, reply: Reply, incoming: Incoming) -> bool:

@@ -58,7 +58,6 @@ class Metrics:
         self.ranks = [RankMeter() for _ in fleet.ranks]
         self.index = {(rank.worker, rank.number): rank.index for rank in fleet.ranks}
         self.power = PowerMeter(fleet.world.fleet)
-        self.last_out_ps: dict[int, int] = {}
 
     def observe(self, instant: Instant) -> None:
         """Counts what happened at an instant."""
@@ -72,25 +71,22 @@ class Metrics:
             elif kind == EVENT_ADMIT and lane in self.fleet.live and not self.fleet.live[lane].preemptions:
                 meter.counters["prefix_cache_queries"] += b
                 meter.counters["prefix_cache_hits"] += a
-        for call, tokens in instant.gained:
+        for call, tokens, gap_ps in instant.gained:
             meter = self.ranks[(call.hold.rank if call.hold else call.entry).index]
             meter.counters["generation_tokens"] += tokens
-            if call.emitted == tokens:
+            if gap_ps < 0:
                 meter.counters["prompt_tokens"] += call.prompt_tokens
             else:
-                meter.gaps.observe((instant.time_ps - self.last_out_ps[call.lane]) / PS_PER_S)
-            self.last_out_ps[call.lane] = instant.time_ps
+                meter.gaps.observe(gap_ps / PS_PER_S)
             if call.last_ps >= 0:
-                self.last_out_ps.pop(call.lane)
                 meter.ended["stop" if call.stops else "length"] += 1
         for values in instant.ended:
             row = dict(zip(CALL_COLUMNS, values, strict=True))
             self.ranks[self.index[row["worker"], row["rank"]]].end(row)
 
-    def abort(self, lane: int, rank: int) -> None:
+    def abort(self, rank: int) -> None:
         """A call was given up."""
         self.ranks[rank].ended["abort"] += 1
-        self.last_out_ps.pop(lane, None)
 
     # ---------------------------------------------------------------------------------------------------------------- text
 

@@ -75,11 +75,21 @@ class Service:
         self.began_s = time.monotonic()
         self.timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self.lag_s = self.most_lag_s = self.told_s = 0.0
+        self.broken: asyncio.Future[None] | None = None
+
+    def start(self) -> "asyncio.Future[None]":
+        """Simulated time begins; returns what ends if the fleet breaks, with the error, a fault of this program."""
+        self.began_s, self.broken = time.monotonic(), asyncio.get_running_loop().create_future()
+        return self.broken
 
     @property
     def now_ps(self) -> int:
         """Simulated time of the wall's clock."""
         return int((time.monotonic() - self.began_s) * self.time_scale * PS_PER_S)
+
+    def wall_s(self, time_ps: float) -> float:
+        """When a simulated time comes, by the wall's clock."""
+        return self.began_s + time_ps / self.time_scale / PS_PER_S
 
     def ask(self, asked: Asked) -> Ticket:
         """A call comes, now."""
@@ -118,7 +128,7 @@ class Service:
         call = ticket.call
         if self.tickets.pop(call.lane, None) is None:
             return
-        self.metrics.abort(call.lane, (call.hold.rank if call.hold else self.fleet.entries[0]).index)
+        self.metrics.abort((call.hold.rank if call.hold else self.fleet.entries[0]).index)
         self.fleet.abort(call, max(self.now_ps, self.fleet.now))
         self._set_timer()
 
@@ -132,25 +142,29 @@ class Service:
         if next_ps == float("inf"):
             self.timer = None
             return
-        wait_s = self.began_s + next_ps / self.time_scale / PS_PER_S - time.monotonic()
+        wait_s = self.wall_s(next_ps) - time.monotonic()
         self.timer = loop.call_later(wait_s, self._catch_up) if wait_s > 0 else loop.call_soon(self._catch_up)
 
     def _catch_up(self) -> None:
         """Lets happen what is due, for a moment; then clients are looked after."""
         until_s = time.monotonic() + WORK_S
-        lag_s = 0.0
-        for instant in self.fleet.advance(self.now_ps):
-            self.deliver(instant)
-            lag_s = time.monotonic() - self.began_s - instant.time_ps / self.time_scale / PS_PER_S
-            if time.monotonic() > until_s:
-                break
-        self._note_lag(lag_s)
+        self.lag_s = 0.0
+        try:
+            for instant in self.fleet.advance(self.now_ps):
+                self.deliver(instant)
+                self._note_lag(time.monotonic() - self.wall_s(instant.time_ps))
+                if time.monotonic() > until_s:
+                    break
+        except Exception as error:
+            if self.broken and not self.broken.done():
+                self.broken.set_exception(error)
+            return
         self._set_timer()
 
     def deliver(self, instant: Instant) -> None:
         """Tells metrics and requests what happened."""
         self.metrics.observe(instant)
-        for call, tokens in instant.gained:
+        for call, tokens, _ in instant.gained:
             ticket = self.tickets.get(call.lane)
             if ticket:
                 ticket.outputs.append(tokens)
@@ -159,18 +173,17 @@ class Service:
                 self.tickets.pop(call.lane, None)
 
     def _note_lag(self, lag_s: float) -> None:
-        self.lag_s = lag_s
+        self.lag_s = max(self.lag_s, lag_s)
         self.most_lag_s = max(self.most_lag_s, lag_s)
         now_s = time.monotonic()
         if lag_s > TOLD_LAG_S and now_s - self.told_s > TOLD_EVERY_S:
             self.told_s = now_s
-            self.tell(
-                f"this machine is {lag_s:.2f} s behind: tokens come late, their simulated times stay right; lower --time-scale or the load"
-            )
+            late = f"this machine is {lag_s:.2f} s behind: tokens come late, while the times in the metrics stay right"
+            self.tell(f"{late}; a smaller --time-scale or less load helps")
 
     def own_metrics(self) -> dict[str, tuple[str, float, str]]:
         """What is told about the server itself."""
-        late_s = max(0.0, time.monotonic() - self.began_s - self.fleet.next_ps / self.time_scale / PS_PER_S)
+        late_s = max(0.0, time.monotonic() - self.wall_s(self.fleet.next_ps))
         return {
             "time_scale": ("gauge", self.time_scale, "Simulated seconds per second."),
             "simulated_seconds_total": ("counter", self.now_ps / PS_PER_S, "Simulated time since the start."),

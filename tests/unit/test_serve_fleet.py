@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from itertools import count
 
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from simulator.engine import World
 from simulator.engine.reference import Process, Simulation
@@ -75,7 +76,7 @@ def served(world: World, run: Played) -> tuple[list[tuple[int, ...]], list[tuple
     instants = list(fleet.advance(min(run.now, world.stop.max_ps)))
     told = Counter[int]()
     for instant in instants:
-        told.update({call.lane: tokens for call, tokens in instant.gained})
+        told.update({call.lane: tokens for call, tokens, _ in instant.gained})
     ended = [call for call in calls if call.last_ps >= 0]
     assert all(told[call.lane] == call.output_tokens for call in ended), "every token is told"
     return [row for instant in instants for row in instant.events], [row for instant in instants for row in instant.ended]
@@ -98,7 +99,7 @@ def answering(fleet: Bound, before: OutsideCall, call: OutsideCall) -> Process:
     fleet.arrive(call, fleet.now)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(worlds())
 def test_calls_from_outside_go_as_they_went_in_the_run(world: World) -> None:
     run = Played(world)
@@ -112,3 +113,30 @@ def test_calls_from_outside_go_as_they_went_in_the_run(world: World) -> None:
 def without_thread(row: tuple[int, ...]) -> tuple[int, ...]:
     """A row of ended calls; a served fleet knows no threads."""
     return row[:1] + row[2:]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(worlds(), st.lists(st.integers(0, 600), min_size=1, max_size=8))
+def test_calls_that_are_given_up_leave_nothing_behind(world: World, waits_ms: list[int]) -> None:
+    run = Played(world)
+    run.run(verify=False)
+    fleet, calls = Bound(world.fleet), list[OutsideCall]()
+    fleet.homes = {}
+    given_up = set()
+    for place, (call, ids) in enumerate(zip(run.sent, token_ids(run.sent, world.fleet.block_tokens), strict=True)):
+        own = outside(fleet, call, ids, calls)
+        fleet.arrive(own, call.send_ps)
+        if place % 2:
+            fleet.abort(own, call.send_ps + waits_ms[place % len(waits_ms)] * 10**9)
+            given_up.add(own.lane)
+    ended = 0
+    for instant in fleet.advance(10**18):
+        ended += len(instant.ended)
+        in_flight = {id(call): call for rank in fleet.ranks for call in [*rank.waiting, *rank.running, *rank.parked, *rank.pinned]}
+        assert fleet.issued == ended + sum(call.last_ps < 0 for call in in_flight.values()), "issued = ended + in flight"
+        for rank in fleet.ranks:
+            fleet.verify_blocks(rank)
+    assert not in_flight
+    assert not fleet.live
+    assert all(rank.pool.free == rank.pool.size for rank in fleet.ranks), "no block is held"
+    assert all(call.last_ps >= 0 for call in calls if call.lane not in given_up), "who waits gets the whole answer"
