@@ -79,6 +79,8 @@ class Service:
 
     def start(self) -> "asyncio.Future[None]":
         """Simulated time begins; returns what ends if the fleet breaks, with the error, a fault of this program."""
+        for instant in self.fleet.advance(0):  # workers find that they have nothing to do
+            self.deliver(instant)
         self.began_s, self.broken = time.monotonic(), asyncio.get_running_loop().create_future()
         return self.broken
 

@@ -206,8 +206,10 @@ def test_a_client_that_does_not_read_is_hung_up_on(monkeypatch: pytest.MonkeyPat
 def test_a_machine_that_is_too_slow_says_so() -> None:
     async def client(serving: Serving) -> None:
         reader, writer = await serving.connect()
+        await asyncio.sleep(0.15)
         writer.write(post({"prompt": [1], "max_tokens": 100, "stream": True}))
         await reader.readuntil(b"data: ")
+        assert not serving.said, "an idle server is not behind"
         time.sleep(0.15)
         await reader.read()
         assert "behind" in "".join(serving.said)
