@@ -20,7 +20,7 @@ class Exchange:
     Attributes
     ----------
     sent_s, end_s : float
-        When its last byte was given to the network; when the answer, or the hope of one, ended.
+        When it was given to the network; when the answer, or the hope of one, ended.
     status : int or None
         None when no head of an answer came.
     body : list of (float, bytes)
@@ -76,8 +76,8 @@ class Connection(asyncio.Protocol):
         assert self.transport is not None
         sent = [self.http.send(request), *([self.http.send(h11.Data(data=body))] if body else []), self.http.send(h11.EndOfMessage())]
         self.done, self.bytes = asyncio.get_running_loop().create_future(), 0
+        self.heard_s = self.clock()  # before the write: on loopback the server may answer before this process runs again
         self.transport.write(b"".join(part for part in sent if part))
-        self.heard_s = self.clock()
         exchange = self.exchange = Exchange(self.heard_s, self.heard_s)
         self.used += 1
         try:

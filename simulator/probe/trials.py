@@ -128,7 +128,8 @@ class Trials:
         if told.vocabulary is not None:
             tried = [min(told.vocabulary, VOCABULARIES[0])]
         for size in tried:
-            if (await self.send([size - 1]))[0] == 200:
+            status, _, said = await self.send([size - 1])
+            if status == 200 and not said:  # vLLM says what is wrong in the stream
                 self.learn(vocabulary=size)
                 return
         raise UserError(Mistake("calibrate", "vocabulary", "token ids refused", f"a model of at least {VOCABULARIES[-1]} tokens"))
