@@ -14,7 +14,7 @@ help:
 	@echo "make compare    the main job: agents held per megawatt, table on stdout and report in results/"
 	@echo "make test       all tests (live ones apart)"
 	@echo "make lint       ruff, mypy, import contracts          make format     rewrite in the house style"
-	@echo "make bench      speed of the engines                  make notebooks  execute them in place"
+	@echo "make bench      speed, to docs/benchmarks.md      make notebooks  execute them in place"
 	@echo "make report     the main job, and where its report is"
 	@echo "make readme     renew the table in README.md          make clean      remove .venv, caches and what commands wrote"
 
@@ -25,7 +25,7 @@ test: .venv/.installed-dev
 	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 bench: .venv/.installed
-	.venv/bin/python benchmarks/bench_engine.py
+	.venv/bin/python benchmarks/bench_all.py $(if $(PEER),--peer $(PEER)) | tee docs/benchmarks.md
 
 lint: .venv/.installed-dev
 	.venv/bin/ruff check .

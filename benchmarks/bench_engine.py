@@ -32,23 +32,28 @@ BLOCK_TOKENS, SHARED_TOKENS, FIRST_TOKENS, LAST_TOKENS = 512, 8_192, 12_000, 100
 US = 10**6
 
 
-def coding_agent(agent: int, turns: int, rng: np.random.Generator) -> Trajectory:
+def coding_agent(agent: int, turns: int, first: int, last: int, rng: np.random.Generator) -> Trajectory:
     """One agent's run: every prompt keeps the one before and adds the answer and a tool's result."""
-    growth = (LAST_TOKENS - FIRST_TOKENS) / max(1, turns - 1)
+    growth = (last - first) / max(1, turns - 1)
     calls, prompt, answer = [], 0, 0
     for turn in range(turns):
-        new = FIRST_TOKENS if turn == 0 else max(answer + 32, int(growth + rng.normal(0, 0.3 * growth)))
+        new = first if turn == 0 else max(answer + 32, int(growth + rng.normal(0, 0.3 * growth)))
         answer = max(16, int(rng.lognormal(np.log(400) - 0.32, 0.8)))
         calls.append(Call(prompt, new, answer, max(0.05, rng.lognormal(np.log(3.0) - 0.5, 1.0))))
         prompt += new
     return Trajectory(f"agent{agent}", tuple(calls), {})
 
 
-def load_of(agents: int, turns: int) -> Compiled:
+def set_of(agents: int, turns: int, shared: int = SHARED_TOKENS, first: int = FIRST_TOKENS, last: int = LAST_TOKENS) -> TrajectorySet:
     """One run for each agent."""
     rng = np.random.default_rng(1)
-    load = TrajectorySet("bench", "recorded", SHARED_TOKENS, tuple(coding_agent(agent, turns, rng) for agent in range(agents)), {})
-    return compile_calls(load, block_tokens=BLOCK_TOKENS, marker="after_system", stops=False)
+    runs = tuple(coding_agent(agent, turns, first, last, rng) for agent in range(agents))
+    return TrajectorySet("bench", "recorded", shared, runs, {})
+
+
+def load_of(agents: int, turns: int) -> Compiled:
+    """The same, compiled."""
+    return compile_calls(set_of(agents, turns), block_tokens=BLOCK_TOKENS, marker="after_system", stops=False)
 
 
 def pool_of(role: int, workers: int, ranks: int, blocks: int) -> Pool:

@@ -18,9 +18,11 @@ from numba import njit
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
+import simulator.engine.tables as engine_tables
 import simulator.engine.world as engine_world
 import simulator.workload.arrays as workload_arrays
 from simulator.engine.growth import first_growth, growth_period
+from simulator.engine.tables import bundle
 from simulator.engine.world import (
     BATCH_PREFILL_FIRST,
     CACHE_BLOCKS,
@@ -178,18 +180,15 @@ Z_NODE, Z_END, Z_AGENT, Z_PLAY, Z_USED, Z_BUSY, SEAT_COLUMNS = range(7)
 tiny = njit(error_model="numpy", _nrt=False, inline="always")  # type: ignore[call-overload]
 """A few lines, put into the caller before types are known: less for the compiler to do than a function of its own."""
 
-stage = register_jitable(error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
+stage = register_jitable(error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 """A part of the loop: called from compiled code only, allocates nothing. Leaving the wrappers and reference counts out makes the compile
-many times shorter."""
+many times shorter. Bundles are passed as one pointer (`tables`), so that a call costs next to nothing, and the compiler inlines what it
+finds worth it."""
 
 
-apart = register_jitable(error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=False)
-"""A part that is compiled once and called: what is rare, or called from several places. Inlining those too made the compile five times
-longer; a call costs 0.1 to 0.2 us, for all arrays go along."""
-
-
+@bundle(calls=9, threads=2, runs=3, tree=4, pools=POOL_COLUMNS)
 class Load(NamedTuple):
-    """A `World` as the loop reads it: few tables, for every array makes every call of the compiler's work longer."""
+    """A `World` as the loop reads it: few tables, for the compiler has to see to each."""
 
     calls: Ints
     """(calls, 9): columns K_"""
@@ -208,6 +207,11 @@ class Load(NamedTuple):
     rules: Ints
 
 
+@bundle(
+    agents=AGENT_COLUMNS, lanes=LANE_COLUMNS, ranks=RANK_COLUMNS, workers=WORKER_COLUMNS, slots=SLOT_COLUMNS, names=NAME_COLUMNS,
+    stores=STORE_COLUMNS, seats=SEAT_COLUMNS, clock=FAULT + 1, chunk=CHUNK_COLUMNS, calls=len(CALL_COLUMNS), series=len(SERIES_COLUMNS),
+    totals=len(TOTAL_COLUMNS), events=len(EVENT_COLUMNS),
+)  # fmt: skip
 class State(NamedTuple):
     """All that changes during a run. Shapes: A agents, N lanes, K ranks of all workers, W workers, Q seats of a rank."""
 
@@ -537,7 +541,7 @@ def take_blocks(world, state, rank, n):
     evict(state, rank, n)
 
 
-@apart
+@stage
 def evict(state, rank, n):
     """Forget the content of ``n`` idle blocks, or write it to the host tier."""
     ranks, slots = state.ranks, state.slots
@@ -792,7 +796,7 @@ def drop_name(names, stores, heads, stacks, clock, first_list, store, run):
     clock[NAMES_FREE] += 1
 
 
-@apart
+@stage
 def take_out_names(state, store, owner, play, node, start, end):
     """Let the names of blocks ``start .. end`` of a node go."""
     names, stores = state.names, state.stores
@@ -822,7 +826,7 @@ def take_out_names(state, store, owner, play, node, start, end):
         run = after
 
 
-@apart
+@stage
 def store_names(state, store, owner, play, node, start, end):
     """Take in the names of blocks ``start .. end`` of a node, the last one first; the oldest leave when there are too many."""
     names, stores = state.names, state.stores
@@ -852,7 +856,7 @@ def store_names(state, store, owner, play, node, start, end):
             drop_name(state.names, state.stores, state.heads, state.stacks, state.clock, len(state.ranks), store, old)
 
 
-@apart
+@stage
 def match_names(world, state, store, lane, hit, most):
     """Blocks of the lane's path from block ``hit`` on that a store has, at most up to block ``most``."""
     names, at = state.names, hit
@@ -872,7 +876,7 @@ def match_names(world, state, store, lane, hit, most):
     return at - hit
 
 
-@apart
+@stage
 def last_name(world, state, store, lane, hit):
     """The most of the lane's first ``hit`` blocks that end with a block whose name a store has."""
     names, found = state.names, 0
@@ -888,7 +892,7 @@ def last_name(world, state, store, lane, hit):
     return found
 
 
-@apart
+@stage
 def take_out_path(world, state, store, lane, start, end):
     """Let the names of blocks ``start .. end`` of the lane's path go."""
     at = start
@@ -911,7 +915,7 @@ def keep_tail(world, state, rank, lane, tokens):
         store_tail(world, state, rank, lane, min(tokens // world.rules[U_BLOCK], state.lanes[lane, L_PATH_END]))
 
 
-@apart
+@stage
 def store_tail(world, state, rank, lane, full):
     """The end of the lane's first ``full`` blocks becomes the newest that can be resumed."""
     store = len(state.ranks) + rank
@@ -980,7 +984,7 @@ def route(world, state, group, router, home, turn):
     return least_loaded(world, state, group, -1)
 
 
-@apart
+@stage
 def best_prefix(world, state, lane):
     """The entry rank that holds most of a prompt, unless loads differ too much or it holds too little of it: then the least loaded."""
     ranks, entries, rules = state.ranks, state.groups[0], world.rules
@@ -1203,7 +1207,7 @@ def leave_seat(world, state, rank, lane):
     remove_running(state.lanes, state.ranks, rank, lane)
 
 
-@apart
+@stage
 def leave_slot(world, state, rank, lane, tokens):
     """Remember what the call leaves in its fixed slot: its first ``tokens``."""
     lanes = state.lanes
@@ -1250,13 +1254,7 @@ def release(world, state, rank, lane):
     next_call(world, state, lane)
 
 
-@apart
-def release_apart(world, state, rank, lane):
-    """As `release`, where that is rare."""
-    release(world, state, rank, lane)
-
-
-@apart
+@stage
 def unclaim(world, state, lane):
     """Give back a decode seat that was not needed: the call ended with its first token."""
     lanes, target = state.lanes, state.lanes[lane, L_TARGET]
@@ -1484,7 +1482,7 @@ def raise_ratio(world, state, rank):
 # ------------ links
 
 
-@apart
+@stage
 def move(world, state, lane, upto, last):
     """Send the KV of a call's tokens up to ``upto`` to its decode rank, through both ports, first come, first served."""
     lanes, ranks, now = state.lanes, state.ranks, state.clock[NOW]
@@ -1513,7 +1511,7 @@ def move(world, state, lane, upto, last):
         push_send(state.lanes, state.clock, lane, landing_ps)
 
 
-@apart
+@stage
 def land(world, state, lane):
     """The KV of a call is at its decode rank: its blocks at the prefill rank are free."""
     lanes, source, target = state.lanes, state.lanes[lane, L_RANK], state.lanes[lane, L_TARGET]
@@ -1547,7 +1545,7 @@ def load_from_host(world, state, rank, lane, tokens):
     push_send(state.lanes, state.clock, lane, landing_ps)
 
 
-@apart
+@stage
 def end_load(world, state, lane):
     """What the host tier had of a call is in HBM."""
     lanes, rank = state.lanes, state.lanes[lane, L_RANK]
@@ -1619,7 +1617,7 @@ def serve_running(world, state, rank, budget, decodes, prefills):
     return serve_in_order(world, state, rank, budget, decodes, prefills)
 
 
-@apart
+@stage
 def serve_in_order(world, state, rank, budget, decodes, prefills):
     """As `serve_running` when blocks are short: in admission order, calls giving way."""
     lanes, ranks, kind = state.lanes, state.ranks, world.pools[state.ranks[rank, R_POOL]]
@@ -1670,7 +1668,7 @@ def shared_with_seat(world, state, rank, number, lane):
     return 0
 
 
-@apart
+@stage
 def best_seat(world, state, rank, lane):
     """The fixed slot for a call, and how many blocks of its prompt that has."""
     most = min((state.lanes[lane, L_KNOWN] - 1) // world.rules[U_BLOCK], state.lanes[lane, L_PATH_END])
@@ -1835,7 +1833,7 @@ def start_prefill(lanes, ranks, queues, rank, lane):
     ranks[rank, R_PREFILLING] += 1
 
 
-@apart
+@stage
 def claim_waiting(world, state, rank):
     """Give decode seats and blocks to calls that come from a prefill rank, first come, first served."""
     lanes, ranks, kind = state.lanes, state.ranks, world.pools[state.ranks[rank, R_POOL]]
@@ -1899,7 +1897,7 @@ def claim(world, state, rank, lane, hit, prompt):
         move(world, state, lane, prompt, True)
 
 
-@apart
+@stage
 def join_landed(world, state, rank):
     """Calls whose KV has arrived take part from this step on."""
     lanes, ranks, kind = state.lanes, state.ranks, world.pools[state.ranks[rank, R_POOL]]
@@ -1963,7 +1961,7 @@ def schedule(world, state, rank, step):
     log(state.events, state.clock, state.ranks, EVENT_RANK, rank, -1, chunk[C_SERVED], chunk[C_TOKENS], free_blocks(ranks, rank))
 
 
-@apart
+@stage
 def head_fits(world, state, rank):
     """Whether the first waiting call would be admitted by a step in which nothing runs."""
     ranks, kind = state.ranks, world.pools[state.ranks[rank, R_POOL]]
@@ -2007,18 +2005,18 @@ def wanted_pj(world, state, rank, duration_ps, queries):
     return min(kind[P_FLOOR_MW] * duration_ns + load_pj, kind[P_LIGHT_MW] * duration_ns + (load_pj >> 10) * kind[P_RISE])
 
 
-@apart
+@stage
 def series_row(state):
     """Number of the bin of the time series in which now lies; bins double in width when time runs past the last one."""
     series, clock = state.series, state.clock
-    while clock[NOW] // clock[BIN_PS] >= series.shape[1]:
-        half = series.shape[1] // 2
-        for pool in range(series.shape[0]):
+    while clock[NOW] // clock[BIN_PS] >= SERIES_BINS:
+        half = SERIES_BINS // 2
+        for pool in range(len(series)):
             for i in range(half):
-                for j in range(series.shape[2]):
+                for j in range(len(SERIES_COLUMNS)):
                     series[pool, i, j] = series[pool, 2 * i, j] + series[pool, 2 * i + 1, j]
-            for i in range(half, series.shape[1]):
-                for j in range(series.shape[2]):
+            for i in range(half, SERIES_BINS):
+                for j in range(len(SERIES_COLUMNS)):
                     series[pool, i, j] = 0
         clock[BIN_PS] *= 2
     return clock[NOW] // clock[BIN_PS]
@@ -2185,7 +2183,7 @@ def finish_prefill(world, state, rank, lane):
         if lanes[lane, L_STEPS_LEFT] == 0:
             end_call(world, state, rank, lane)
             if not drains(world, state, rank, lane):
-                release_apart(world, state, rank, lane)
+                release(world, state, rank, lane)
                 return
             lanes[lane, L_STEPS_LEFT] = 1
         else:
@@ -2196,7 +2194,7 @@ def finish_prefill(world, state, rank, lane):
         enter_decode(world, state, rank, lane, lanes[lane, L_STEPS_LEFT])
 
 
-@apart
+@stage
 def hand_over(world, state, rank, lane):
     """Leave the seat, keep the blocks until the KV has moved."""
     lanes, ranks = state.lanes, state.ranks
@@ -2271,7 +2269,7 @@ def entry(sources):
     return advance
 
 
-advance = entry(zlib.crc32(b"".join(Path(str(module.__file__)).read_bytes() for module in (engine_world, workload_arrays))))
+advance = entry(zlib.crc32(b"".join(Path(str(module.__file__)).read_bytes() for module in (engine_tables, engine_world, workload_arrays))))
 
 
 # ------------ before and after the loop
