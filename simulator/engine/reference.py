@@ -161,9 +161,8 @@ class Simulation:
     def enqueue(self, call: Call, rank: Rank) -> None:
         """A call joins the queue of a rank."""
         rank.waiting.append(call)
-        if call.state == "waiting":
-            self.stir(rank.worker)
-        else:
+        self.stir(rank.worker)  # one that waits for a seat too: beside it the head's first chunk may be a shorter one, which fits
+        if call.state != "waiting":
             self.try_claims(rank)
 
     def stir(self, worker: int) -> None:
