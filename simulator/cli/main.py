@@ -14,6 +14,7 @@ from simulator.cli.record import record
 from simulator.cli.serve import serve
 from simulator.cli.size import size
 from simulator.cli.sweep import sweep
+from simulator.cli.ui import ui
 from simulator.cli.validate import validate
 from simulator.errors import UserError
 
@@ -54,6 +55,7 @@ app.command("compare", rich_help_panel="Ask")(ask.compare)
 app.command("shape", rich_help_panel="Ask")(ask.shape)
 app.command("size", rich_help_panel="Ask")(size)
 app.command("sweep", rich_help_panel="Ask")(sweep)
+app.command("ui", rich_help_panel="Ask")(ui)
 app.add_typer(know.profiles, name="profiles", rich_help_panel="Know")
 app.add_typer(sets.trajectories, name="trajectories", rich_help_panel="Know")
 app.command("validate", rich_help_panel="Know")(validate)
