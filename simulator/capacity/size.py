@@ -15,6 +15,8 @@ from simulator.capacity.uncertainty import carry
 from simulator.errors import Mistake, UserError
 from simulator.hardware.system import System
 
+__all__ = ["SizeAnswer", "plans_for", "size"]
+
 
 @dataclass(frozen=True)
 class SizeAnswer:

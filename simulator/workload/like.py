@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from simulator.errors import Mistake, UserError
 from simulator.workload.trajectory import QUALITIES, Call, SubAgent, Trajectory, TrajectorySet, prefix_depths
 
+__all__ = ["generate_like"]
+
 BLOCK_CALLS = 8
 """Mean length of the stretches of recorded calls that a drawn run is made of."""
 NEIGHBOURS = 5

@@ -14,6 +14,8 @@ from simulator.errors import Mistake, UserError
 from simulator.workload.source import head, sources
 from simulator.workload.trajectory import Call, Prefix, SubAgent, Trajectory, TrajectorySet, recorded_order, trajectory_mistakes
 
+__all__ = ["FORMAT", "is_native", "native_bytes", "native_text", "read_native", "write_native"]
+
 FORMAT = "agentwatt-trajectories"
 VERSION = 1
 CONTEXTS = ("delta", "cumulative")

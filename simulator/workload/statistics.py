@@ -13,6 +13,8 @@ from simulator.workload.reuse import AGENTS, ReuseCurve, reuse_curve
 from simulator.workload.trajectory import Call, Marker, TrajectorySet
 from simulator.workload.two_sample import growth, tool_s
 
+__all__ = ["AGENTPERF_TARGETS", "Figure", "Target", "cache_curve", "readme_tables", "statistics", "statistics_table"]
+
 BLOCK_TOKENS = 64
 
 
