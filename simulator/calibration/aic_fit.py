@@ -122,4 +122,4 @@ def _loss(predicted: NDArray[np.float64], target: NDArray[np.float64]) -> float:
 
 def _rounded(law: LawCoefficients) -> LawCoefficients:
     """Four digits, as a profile says it, so that the error told is that of the law played."""
-    return replace(law, **{name: float(f"{value:.4g}") for name, value in vars(law).items() if name != "fitted_ep"})  # type: ignore[arg-type]
+    return replace(law, **{name: float(f"{value:.4g}") for name, value in vars(law).items() if isinstance(value, float)})  # type: ignore[arg-type]
