@@ -1,11 +1,46 @@
 """agentwatt: how many concurrent agents a serving system holds at an SLO, and per megawatt.
 
-The public API is the names in ``__all__``; each is loaded when first used, so that importing the package costs nothing::
+The public API is the names in ``__all__``; each is loaded when first used, so that importing the package costs nothing.
 
-    from simulator import find_capacity, load_scenario
+Examples
+--------
+A question, with calls that are all alike so that it is quick:
 
-    answer = find_capacity(load_scenario("capacity_h200"))
-    print(answer.agents_held, answer.agents_per_mw.accelerator, answer.sentence)
+>>> from simulator import find_capacity, frame, load_scenario, play, run, sweep
+>>> asked = load_scenario("capacity_h200", {"workload": {"kind": "fixed", "isl": 2000, "osl": 50}, "phase.min_window_s": 60, "seeds": 1})
+>>> answer = find_capacity(asked, jobs=1)
+>>> answer.system, answer.interval[0] <= answer.agents_held <= answer.interval[1]
+('hgx_h200', True)
+>>> run(asked, agents=answer.agents_held).held
+True
+
+Every call, as a DataFrame, and as the engine returns it:
+
+>>> calls = play(asked, agents=4)
+>>> len(frame(calls)) == len(calls.calls)
+True
+
+The same world on both engines:
+
+>>> from simulator import simulate_kernel, simulate_reference
+>>> from simulator.capacity.build import build_world, prepare
+>>> world = build_world(prepare(asked, seed=1), agents=1)
+>>> (simulate_kernel(world).calls == simulate_reference(world).calls).all()
+True
+
+What serves and what is asked:
+
+>>> from simulator import load_deployment, load_model, load_system, load_trajectories
+>>> load_system("hgx_h200").gpus, load_model("glm_5").attention, load_deployment("hgx_h200_v4pro_20tps").gpus
+(8, 'mla', 8)
+>>> len(load_trajectories("agentperf_like").trajectories)
+400
+
+Bad input says what is wrong:
+
+>>> load_system("hgx_h20")  # doctest: +ELLIPSIS
+Traceback (most recent call last):
+simulator.errors.UserError: hardware_profiles/systems: system; found 'hgx_h20'; ... did you mean ...
 """
 
 from importlib import import_module

@@ -151,21 +151,26 @@ class _Clock:
     def __init__(self, points: int, left: int, progress: Progress | None) -> None:
         self.points, self.left, self.progress = points, left, progress
         self.played = 0
-        self.began_s = time.monotonic()
+        self.first_s = 0.0
+        """When the first point was done, which others waited with: processes start, and load the kernel."""
         if progress:
             progress(f"{points:,} points, {points - left:,} of them finished before or unable to run")
 
     def tell(self, point: SweepPoint, row: Row) -> None:
         """After a point was played."""
         self.played += 1
+        if self.played == 1:
+            self.first_s = time.monotonic()
         if self.progress:
             values = ", ".join(f"{field}={value}" for field, value in point.values.items())
             done = self.points - self.left + self.played
             self.progress(f"{done:,} of {self.points:,} points{self._rest()}; {values}: {_said(row)}")
 
     def _rest(self) -> str:
-        rest_s = (time.monotonic() - self.began_s) / self.played * (self.left - self.played)
-        return f", about {duration(rest_s)} left" if self.left > self.played else ""
+        if self.played < 2 or self.played == self.left:
+            return ""
+        rest_s = (time.monotonic() - self.first_s) / (self.played - 1) * (self.left - self.played)
+        return f", about {duration(rest_s)} left"
 
 
 def _said(row: Row) -> str:

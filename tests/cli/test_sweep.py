@@ -105,7 +105,7 @@ def kill_after(words: list[str], points: int) -> None:
     with subprocess.Popen([sys.executable, "-m", "simulator.cli.main", *words], stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            points -= "points, about" in line
+            points -= " points" in line and "before" not in line
             if not points:
                 os.kill(process.pid, signal.SIGKILL)
                 break
