@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from simulator.capacity.point import play_logged
 from simulator.capacity.scenario import Phase, Scenario
-from simulator.engine.world import ROLE_PREFILL, World
+from simulator.engine.world import EVENT_RANK, EVENT_STEP, ROLE_PREFILL, Pool, World
 from simulator.report.timeline import AGENTS, timeline
 
 LONG_S = 180.0
@@ -38,16 +38,36 @@ def excerpt_of(scenario: Scenario, agents: int) -> Excerpt:
     begin_s = usual.ramp_s + usual.warmup_s
     phase = Phase(usual.ramp_s, usual.warmup_s, LONG_S, 0, 0, 0, begin_s + LONG_S)
     world, output = play_logged(replace(scenario, phase=phase), agents)
-    return read_records(world, timeline(world, output), begin_s, begin_s + LONG_S)
+    return read_records(world, timeline(world, output._replace(events=_of_interest(world, output.events))), begin_s, begin_s + LONG_S)
+
+
+def _of_interest(world: World, events: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Events of the lanes and the worker that are shown: all that their slices and levels follow from, but not the causes of queues."""
+    _, kind, worker, rank, lane = events[:, :5].T
+    level = (worker == _chosen(world)) & ((kind == EVENT_STEP) | ((kind == EVENT_RANK) & (rank == 0)))
+    kept: NDArray[np.int64] = events[level | np.isin(lane, _shown(world))]
+    return kept
+
+
+def _workers(world: World) -> list[Pool]:
+    return [pool for pool in world.fleet.pools for _ in range(pool.workers)]
+
+
+def _chosen(world: World) -> int:
+    """The first worker that decodes."""
+    return next((number for number, pool in enumerate(_workers(world)) if pool.role != ROLE_PREFILL), 0)
+
+
+def _shown(world: World) -> list[int]:
+    """The first thread of each of the first agents."""
+    return [world.threads.width * agent for agent in range(min(SHOWN_AGENTS, len(world.fleet.start_ps)))]
 
 
 def read_records(world: World, records: Iterable[dict[str, Any]], begin_s: float, end_s: float) -> Excerpt:
     """What of a run's records lies between two times: the first agents, and rank 0 of the first worker that decodes."""
-    workers = [pool for pool in world.fleet.pools for _ in range(pool.workers)]
-    chosen = next((number for number, pool in enumerate(workers) if pool.role != ROLE_PREFILL), 0)
-    width, pid = world.threads.width, AGENTS + 1 + chosen
-    shown = [width * agent for agent in range(min(SHOWN_AGENTS, len(world.fleet.start_ps)))]
-    lanes: dict[int, list[tuple[str, float, float]]] = {lane: [] for lane in shown}
+    chosen = _chosen(world)
+    pid = AGENTS + 1 + chosen
+    lanes: dict[int, list[tuple[str, float, float]]] = {lane: [] for lane in _shown(world)}
     batch, kv, watts = [(0.0, 0.0)], [(0.0, 0.0)], [(0.0, 0.0)]
     for record in records:
         kind, at_s = record["ph"], record.get("ts", 0.0) / 1e6
@@ -62,7 +82,7 @@ def read_records(world: World, records: Iterable[dict[str, Any]], begin_s: float
         elif kind == "C" and record["pid"] == pid and record["name"] == "watts":
             watts.append((at_s, record["args"]["value"]))
     edges = np.linspace(begin_s, end_s, BINS + 1)
-    pool = workers[chosen]
+    pool = _workers(world)[chosen]
     return Excerpt(
         begin_s,
         end_s,

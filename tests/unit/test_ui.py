@@ -20,9 +20,10 @@ from simulator.capacity.study import StudyPoint
 from simulator.cli.ask import footings_of, provenance_of
 from simulator.errors import Mistake, UserError
 from simulator.report.canvas import Drawing
+from simulator.ui import excerpt as excerpt_module
 from simulator.ui import work as work_module
 from simulator.ui.app import command_of, make_app
-from simulator.ui.excerpt import averaged
+from simulator.ui.excerpt import averaged, excerpt_of
 from simulator.ui.excerpt_figure import phase_of
 from simulator.ui.form import CONTROLS, FIRST, read_form
 from simulator.ui.work import Work
@@ -266,6 +267,20 @@ def test_answers_are_remembered_by_what_they_follow_from(monkeypatch: pytest.Mon
 
     assert asyncio.run(all_of()) == [1, 1, 1, 2, 2, 3, 3, 5]
     work.close()
+
+
+def test_an_excerpt_of_few_events_is_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    question = read_form(H200).question
+    assert question is not None
+    few = excerpt_of(question.slots[0].scenario, 4)
+    monkeypatch.setattr(excerpt_module, "_of_interest", lambda world, events: events)
+    every = excerpt_of(question.slots[0].scenario, 4)
+    assert len(few.lanes) == 4
+    phases = [[[(phase_of(name), *span) for name, *span in lane] for lane in found.lanes] for found in (few, every)]
+    assert phases[0] == phases[1]
+    for name in ("batch", "kv_percent", "watts_per_gpu"):
+        assert getattr(few, name).max() > 0
+        assert getattr(few, name).tolist() == getattr(every, name).tolist()
 
 
 def test_a_level_is_averaged_over_time() -> None:
