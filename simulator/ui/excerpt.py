@@ -70,13 +70,12 @@ def read_records(world: World, records: Iterable[dict[str, Any]], begin_s: float
     lanes: dict[int, list[tuple[str, float, float]]] = {lane: [] for lane in _shown(world)}
     batch, kv, watts = [(0.0, 0.0)], [(0.0, 0.0)], [(0.0, 0.0)]
     for record in records:
-        kind, at_s = record["ph"], record.get("ts", 0.0) / 1e6
+        kind, (at_s, until_s) = record["ph"], span_s(record)
         if kind == "X" and record["pid"] == AGENTS and record["tid"] in lanes:
-            until_s = at_s + record["dur"] / 1e6
             if until_s > begin_s and at_s < end_s:
                 lanes[record["tid"]].append((record["name"], max(at_s, begin_s), min(until_s, end_s)))
         elif kind == "X" and record["pid"] == pid and record["tid"] == 0:
-            batch += [(at_s, float(record["args"]["decoding"])), (at_s + record["dur"] / 1e6, 0.0)]
+            batch += [(at_s, float(record["args"]["decoding"])), (until_s, 0.0)]
         elif kind == "C" and record["pid"] == pid and record["name"].startswith("KV use, rank 0 "):
             kv.append((at_s, record["args"]["value"]))
         elif kind == "C" and record["pid"] == pid and record["name"] == "watts":
@@ -93,6 +92,12 @@ def read_records(world: World, records: Iterable[dict[str, Any]], begin_s: float
         averaged(watts, edges) / (pool.power.gpus_per_rank * pool.ranks),
         ("mixed", "prefill", "decode")[pool.role],
     )
+
+
+def span_s(record: dict[str, Any]) -> tuple[float, float]:
+    """Begin and end of a record, by whole picoseconds: a slice ends exactly where the next begins."""
+    begin_ps = round(record.get("ts", 0.0) * 1e6)
+    return begin_ps / 1e12, (begin_ps + round(record.get("dur", 0.0) * 1e6)) / 1e12
 
 
 def averaged(steps: list[tuple[float, float]], edges: Floats) -> Floats:

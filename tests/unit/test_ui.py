@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -23,7 +24,7 @@ from simulator.report.canvas import Drawing
 from simulator.ui import excerpt as excerpt_module
 from simulator.ui import work as work_module
 from simulator.ui.app import command_of, make_app
-from simulator.ui.excerpt import averaged, excerpt_of
+from simulator.ui.excerpt import averaged, excerpt_of, span_s
 from simulator.ui.excerpt_figure import phase_of
 from simulator.ui.form import CONTROLS, FIRST, read_form
 from simulator.ui.work import Work
@@ -281,6 +282,13 @@ def test_an_excerpt_of_few_events_is_that_of_all(monkeypatch: pytest.MonkeyPatch
     for name in ("batch", "kv_percent", "watts_per_gpu"):
         assert getattr(few, name).max() > 0
         assert getattr(few, name).tolist() == getattr(every, name).tolist()
+
+
+def test_a_slice_ends_where_the_next_begins() -> None:
+    bounds_ps = np.cumsum(np.random.default_rng(1).integers(1, 10**11, 1000)).tolist()
+    slices = [{"ts": round(a * 1e-6, 6), "dur": round((b - a) * 1e-6, 6)} for a, b in pairwise(bounds_ps)]
+    assert any(a["ts"] + a["dur"] > b["ts"] for a, b in pairwise(slices))  # as floats some do not
+    assert all(span_s(a)[1] == span_s(b)[0] for a, b in pairwise(slices))
 
 
 def test_a_level_is_averaged_over_time() -> None:
