@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from simulator.capacity.results import Answer, Comparison, Sprint, Summary
@@ -16,19 +14,8 @@ from simulator.report.grounds import Footing
 from simulator.report.phrases import BASES, QUALITIES, by_tier, finding, number, percent, plain, promise, systems, tier, words
 from simulator.report.section import section_parts
 from simulator.report.study_sections import study_sections
+from simulator.report.template import template
 from simulator.report.uncertainty_figures import uncertainty_drawings
-
-DARK = {
-    "ink": "#e8ebf0", "muted": "#a3adba", "grid": "#2c333d", "surface": "#14181e", "bad": "#ff6b60",
-    **dict(zip((f"s{n}" for n in range(1, 9)),
-               ("#5ea5ea", "#f0824a", "#35bd92", "#d48acb", "#dbab38", "#5cc0d6", "#a297f5", "#b4ada8"), strict=True)),
-    "t-prefill-compute": "#d9743a", "t-decode-compute": "#e0b45e", "t-kv-read": "#7cc3e0", "t-weights": "#4d8fc9",
-    "t-launch-floor": "#8f99a8", "t-idle": "#3a424d",
-    "b-kv-memory": "#c06aa2", "b-seats": "#d391bf", "b-token-budget": "#70435f",
-    "c-decode-seat": "#a3457f", "c-prefill-queue": "#cf7fb4", "c-prefill": "#d97b45", "c-decode-slot": "#8d80d8", "c-link-queue": "#8a5796",
-    "c-transfer": "#63b39a", "c-first-decode": "#64a5dc", "c-decode": "#5d7a96",
-}  # fmt: skip
-"""Dark values of the figures' CSS variables; the light ones are `canvas.VARIABLES`."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +63,7 @@ def render(comparison: Comparison, footings: Sequence[Footing], provenance: Prov
     comparison = titled(comparison, titles or {})
     answers = comparison.answers
     groups = by_tier(answers)
-    return _page().render(
+    return template("report.html.j2").render(
         kind="answers",
         headlines=[finding(group) for group in groups.values()],
         promises=[(name, promise(group[0].slo)) for name, group in groups.items()],
@@ -104,7 +91,7 @@ def render_run(summary: Summary, footings: Sequence[Footing], provenance: Proven
         f"{plain(named.system)} serves {named.agents:,} agents with a median TTFT of {number(wait)} s and a median output speed of "
         f"{number(speed)} tok/s, at {number(named.watts_per_gpu.accelerator)} W per GPU of accelerator power."
     )
-    return _page().render(
+    return template("report.html.j2").render(
         kind="run",
         headlines=[headline],
         promises=[],
@@ -200,21 +187,9 @@ def _inline(drawings: Sequence[Drawing]) -> list[dict[str, Any]]:
 
 
 def _common(footings: Sequence[Footing], provenance: Provenance) -> dict[str, Any]:
-    light = {name: colour for colour, name in VARIABLES.items()}
     return {
         "footings": footings,
         "provenance": provenance,
         "bases": BASES,
         "qualities": QUALITIES,
-        "light": light,
-        "dark": DARK,
     }
-
-
-@cache
-def _page() -> Template:
-    """The one template; autoescape is on, and a missing name is an error."""
-    loader = PackageLoader("simulator.report", "templates")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).get_template(
-        "report.html.j2"
-    )

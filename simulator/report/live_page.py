@@ -3,22 +3,21 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
 from simulator.calibration.live_check import VERDICTS, Check
 from simulator.calibration.live_fit import Fit
-from simulator.report.canvas import INK, MUTED, SYSTEMS, VARIABLES, WIDTH_IN, Drawing, draw, legend
-from simulator.report.html import DARK
+from simulator.report.canvas import INK, MUTED, SYSTEMS, WIDTH_IN, Drawing, draw, legend
 from simulator.report.phrases import percent, plain
 from simulator.report.tables import Sheet
+from simulator.report.template import template
 
 
 def render_calibration(fit: Fit, check: Check, sheets: Sequence[Sheet], about: Mapping[str, str], version: str) -> str:
     """The page; the same bytes for the same input."""
     drawings = [law_drawing(fit), *([replay_drawing(check)] if check.levels else [])]
-    return _page().render(
+    return template("calibration.html.j2").render(
         title=plain(about.get("model", "an endpoint")),
         verdict=VERDICTS[check.word],
         sentences=[plain(sentence) for sentence in check.sentences],
@@ -26,8 +25,6 @@ def render_calibration(fit: Fit, check: Check, sheets: Sequence[Sheet], about: M
         sheets=sheets,
         drawings=[{"name": d.name, "title": d.title, "caption": d.caption, "svg": Markup(d.svg)} for d in drawings],
         version=version,
-        light={name: colour for colour, name in VARIABLES.items()},
-        dark=DARK,
     )
 
 
@@ -81,10 +78,3 @@ def replay_drawing(check: Check) -> Drawing:
     title = f"The hold-out replay is predicted within {percent(worst)} in throughput"
     caption = "Agents with tools replay drawn trajectories; nothing was fitted to them."
     return Drawing("replay", title, draw("replay", (WIDTH_IN, 3.4), paint, title), caption)
-
-
-def _page() -> Template:
-    """Autoescape is on, and a missing name is an error."""
-    loader = PackageLoader("simulator.report", "templates")
-    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return made.get_template("calibration.html.j2")

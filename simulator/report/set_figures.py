@@ -5,17 +5,16 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import SymmetricalLogLocator
 
-from simulator.report.canvas import SURFACE, VARIABLES, WIDTH_IN, canvas, colours, draw, legend
-from simulator.report.html import DARK
+from simulator.report.canvas import SURFACE, WIDTH_IN, canvas, colours, draw, legend
 from simulator.report.phrases import number, percent, plain
 from simulator.report.profiles import statistics_sheet
 from simulator.report.set_tables import set_sheet
+from simulator.report.template import template
 from simulator.workload.reuse import ReuseCurve
 from simulator.workload.statistics import cache_curve, statistics
 from simulator.workload.trajectory import Trajectory, TrajectorySet
@@ -35,13 +34,7 @@ def set_page(sets: Sequence[TrajectorySet], agents: int, version: str) -> str:
     title = f"{' and '.join(dict.fromkeys(plain(found.name) for found in sets))}: what agents ask"
     svg = draw("sets", SIZE_IN, _painter(sets, agents), f"{title}. {CAPTION}")
     sheets = [sheet for found in sets for sheet in (set_sheet(found), statistics_sheet(found.name, statistics(found)))]
-    environment = Environment(
-        loader=PackageLoader("simulator.report", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    light = {name: colour for colour, name in VARIABLES.items()}
-    return environment.get_template("sets.html.j2").render(
-        title=title, svg=Markup(svg), caption=CAPTION, sheets=sheets, light=light, dark=DARK, version=version
-    )
+    return template("sets.html.j2").render(title=title, svg=Markup(svg), caption=CAPTION, sheets=sheets, version=version)
 
 
 def set_png(sets: Sequence[TrajectorySet], agents: int) -> bytes:

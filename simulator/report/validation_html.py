@@ -1,18 +1,16 @@
 """The report of a validation: one HTML page with scatter plots and tables. Inputs are `simulator.calibration.compare`."""
 
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from simulator.calibration.compare import Pair, Validation, errors, grouped
-from simulator.report.canvas import INK, MUTED, VARIABLES, WIDTH_IN, Drawing, colours, draw, legend, plain_log_axis
-from simulator.report.html import DARK
+from simulator.report.canvas import INK, MUTED, WIDTH_IN, Drawing, colours, draw, legend, plain_log_axis
 from simulator.report.phrases import plain
+from simulator.report.template import template
 from simulator.report.validation import NAMES, share, signed, validation_sheets
 
 UNITS = {"ttft_ms": "ms", "tpot_ms": "ms", "tok_s_gpu": "tok/s per GPU", "watts": "W per GPU"}
@@ -22,16 +20,13 @@ BAND = 1.25
 
 def render_validation(found: Validation, version: str, source: str) -> str:
     """The page; the same bytes for the same input."""
-    light = {name: colour for colour, name in VARIABLES.items()}
     drawings = [scatter(quantity, pairs) for (quantity,), pairs in grouped(found.pairs, "quantity").items()]
-    return _page().render(
+    return template("validation.html.j2").render(
         headlines=headlines(found),
         source=plain(source),
         version=version,
         sheets=validation_sheets(found),
         drawings=[{"name": d.name, "title": d.title, "caption": d.caption, "svg": Markup(d.svg)} for d in drawings],
-        light=light,
-        dark=DARK,
     )
 
 
@@ -88,12 +83,3 @@ def _panel(axes: Axes, pairs: Sequence[Pair], colour: dict[str, str], quantity: 
 def _limits(pairs: Sequence[Pair]) -> tuple[float, float]:
     values = [v for p in pairs for v in (p.measured, p.predicted)]
     return min(values) / 1.2, max(values) * 1.2
-
-
-@cache
-def _page() -> Template:
-    """Autoescape is on, and a missing name is an error."""
-    loader = PackageLoader("simulator.report", "templates")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).get_template(
-        "validation.html.j2"
-    )

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from simulator.capacity.cost import Cost
@@ -13,9 +12,9 @@ from simulator.capacity.demand import PRICES
 from simulator.capacity.results import Answer
 from simulator.capacity.study import StudyPoint
 from simulator.report.canvas import SYSTEMS, VARIABLES, Drawing
-from simulator.report.html import DARK
 from simulator.report.phrases import BASES, QUALITIES, finding, limited_by, number, plain, promise, words
 from simulator.report.section import data_link
+from simulator.report.template import templates
 from simulator.ui.choices import Choice, deployments, loads
 from simulator.ui.form import CONTROLS, FIRST, Filled, Question
 
@@ -23,11 +22,10 @@ PAID_BY = {"own": "owned", "rent": "rented", "buy": "bought: capital written off
 
 
 class Page:
-    """The templates of the page; autoescape is on, and a missing name is an error."""
+    """The pieces of the page."""
 
     def __init__(self, version: str) -> None:
-        loader = ChoiceLoader([PackageLoader("simulator.ui", "templates"), PackageLoader("simulator.report", "templates")])
-        self._templates = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        self._templates = templates("simulator.ui", "simulator.report")
         self._version = version
 
     def head(self, filled: Filled, asking: bool) -> str:
@@ -41,8 +39,6 @@ class Page:
             groups=by_system(),
             loads=loads(),
             asking=asking,
-            light={name: colour for colour, name in VARIABLES.items()},
-            dark=DARK,
         )
 
     def patience(self) -> str:

@@ -10,7 +10,8 @@ from fake_answers import answer, comparison
 
 from simulator.report.canvas import BLOCKED, STAGES, SYSTEMS, TERMS, VARIABLES
 from simulator.report.grounds import Footing, footing, written
-from simulator.report.html import DARK, Provenance, render, render_run
+from simulator.report.html import Provenance, render, render_run
+from simulator.report.template import DARK
 
 PROVENANCE = Provenance("0.1.0", "compare", "agentwatt compare", (1, 2, 3), "trajectories agentperf_like", "One pool <of> workers.")
 
