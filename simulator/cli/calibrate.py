@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli.conclude import cards_of, conclude
+from simulator.cli.live_fit import cards_of, finish
 
 if TYPE_CHECKING:
     from simulator.calibration.cell import Endpoint
@@ -54,7 +54,8 @@ def calibrate(
     asked = LiveRun("calibrate", url, model, out, budget_s, resume, power, plan_only, yes, key_file, timeout_s)
     found = play_live(asked, _plan)
     if found is not None:
-        conclude(*found, out, cards)
+        endpoint, rows = found
+        finish(out, endpoint, rows.cells, rows.requests, cards)
 
 
 def _plan(endpoint: Endpoint, budget_s: float) -> Planned:

@@ -24,6 +24,18 @@ class Cards:
     gpus: int = 1
 
 
+def cards_of(system: str | None, card: str | None) -> Cards:
+    """The cards that somebody names, looked at before anything is run; unknown where nobody does. Raises `UserError`."""
+    from simulator.hardware.load import load_model, load_system
+    from simulator.hardware.unknown import UNKNOWN
+
+    if system is not None:
+        load_system(system)
+    if card is not None:
+        load_model(card)
+    return Cards(system or UNKNOWN, card or UNKNOWN)
+
+
 def finish(
     out: Path,
     endpoint: Endpoint,
