@@ -32,7 +32,7 @@ def small_plan(monkeypatch: pytest.MonkeyPatch) -> None:
         return [Cell(f"c{number}", "prefill", 0, {}, 1, asked) for number in range(4) if f"c{number}" not in {row.cell for row in cells}]
 
     monkeypatch.setattr(live_plan, "next_cells", next_cells)
-    monkeypatch.setattr("simulator.cli.calibrate.conclude", lambda *_: None)
+    monkeypatch.setattr("simulator.cli.calibrate.finish", lambda *_: None)
     monkeypatch.setenv("AGENTWATT_API_KEY", KEY)
 
 

@@ -3,61 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from http.client import HTTPException
 from pathlib import Path
 
 from simulator.workload import load_trajectories
 from tests.cli.conftest import Command
+from tests.cli.process import listening
 from tests.unit.fake_endpoint import SECRETS, Server, messages, post, serving
 
 ROOT = Path(__file__).parents[2]
 PATH = "/v1/chat/completions"
 
 
-@contextmanager
-def recorder(endpoint: Server, out: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], int, list[str]]]:
+def recorder(endpoint: Server, out: Path, *words: str) -> AbstractContextManager[tuple[subprocess.Popen[str], int, list[str]]]:
     """A running recorder: its process, its port, and the lines of its stderr so far."""
-    command = [
-        sys.executable,
-        "-m",
-        "simulator.cli.main",
-        "record",
-        "--to",
-        f"http://127.0.0.1:{endpoint.port}/v1",
-        "--out",
-        str(out),
-        "--port",
-        "0",
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [*command, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=out.parent, env=environment
-    )
-    said: list[str] = []
-    assert process.stderr is not None
-    try:
-        for line in process.stderr:
-            said.append(line)
-            if "OPENAI_BASE_URL" in line:
-                break
-        reader = threading.Thread(target=lambda: said.extend(process.stderr or ()), daemon=True)
-        reader.start()
-        yield process, int(said[-1].rsplit(":", 1)[1].split("/")[0]), said
-        reader.join(30)
-    finally:
-        process.kill()
-        process.wait(30)
-        process.stderr.close()
-        if process.stdout is not None:
-            process.stdout.close()
+    to = f"http://127.0.0.1:{endpoint.port}/v1"
+    return listening("record", "--to", to, "--out", str(out), "--port", "0", *words, cwd=out.parent)
 
 
 def no_secret_in(folder: Path, said: list[str]) -> None:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -17,33 +13,14 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Command
+from tests.cli.process import listening
 
 ROOT = Path(__file__).parents[2]
 
 
-@contextmanager
-def server(scenario: str, *words: str) -> Iterator[tuple[subprocess.Popen[str], int, list[str]]]:
+def server(scenario: str, *words: str) -> AbstractContextManager[tuple[subprocess.Popen[str], int, list[str]]]:
     """A running server: its process, its port, and the lines of its stderr so far."""
-    command = [sys.executable, "-m", "simulator.cli.main", "serve", scenario, "--port", "0", *words]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-    said: list[str] = []
-    assert process.stderr is not None
-    assert process.stdout is not None
-    try:
-        for line in process.stderr:
-            said.append(line)
-            if "OPENAI_BASE_URL" in line:
-                break
-        reader = threading.Thread(target=lambda: said.extend(process.stderr or ()), daemon=True)
-        reader.start()
-        yield process, int(said[-1].rsplit(":", 1)[1].split("/")[0]), said
-        reader.join(30)
-    finally:
-        process.kill()
-        process.wait(30)
-        process.stderr.close()
-        process.stdout.close()
+    return listening("serve", scenario, "--port", "0", *words)
 
 
 def ask(port: int, method: str, path: str, request: dict[str, Any] | None = None) -> tuple[int, bytes]:
