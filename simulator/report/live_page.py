@@ -8,7 +8,7 @@ from matplotlib.figure import Figure as Canvas
 
 from simulator.calibration.live_check import VERDICTS, Check
 from simulator.calibration.live_fit import Fit
-from simulator.report.canvas import INK, MUTED, SYSTEMS, WIDTH_IN, Drawing, draw, legend
+from simulator.report.canvas import INK, MUTED, SYSTEMS, WIDTH_IN, Drawing, draw, legend, plain_log_axis
 from simulator.report.phrases import percent, plain
 from simulator.report.tables import Sheet
 from simulator.report.template import template
@@ -47,6 +47,8 @@ def law_drawing(fit: Fit) -> Drawing:
         times.set_ylabel("fitted ms")
         errors.axhline(0, color=MUTED, linewidth=0.9)
         errors.set_xscale("log")
+        for axis in (times.xaxis, times.yaxis, errors.xaxis):
+            plain_log_axis(axis, *axis.get_view_interval())
         errors.set_ylabel("error when left out (%)")
         for axes in (times, errors):
             axes.set_xlabel("measured ms")
