@@ -10,16 +10,20 @@ import numpy as np
 
 from simulator.calibration.cell import Cell, CellRow, Endpoint, RequestRow
 from simulator.calibration.live_cells import cell_of, make_cell
-from simulator.calibration.live_fit import noise, observe_cells, step_seconds
+from simulator.calibration.live_fit import noise, observe_cells, play_cells, step_seconds
 from simulator.calibration.live_law import Observation
-from simulator.calibration.live_overlay import Playing
+from simulator.calibration.live_overlay import TOLD, Playing
 from simulator.calibration.live_rows import Excluded
 from simulator.calibration.live_traits import by_cell
+from simulator.hardware.deployment import Deployment
 
 TOLERANCE = 0.15
-"""Median error of a kind of cell up to which an overlay holds, unless the endpoint's own noise is larger."""
+"""Median change of prefill or of decode times up to which an overlay holds, unless the endpoint's own noise is larger."""
 
 REPETITIONS = 3
+USUAL_CONTEXT, LONGEST_PROMPT, LARGEST_BATCH = 8192, 4096, 16
+
+PREFILL, DECODE = "prefill", "decode"
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,35 @@ class Drifted:
         """Signed: how much longer it takes now than the overlay says."""
         return self.measured_s / self.predicted_s - 1
 
+    @property
+    def part(self) -> str:
+        """The part of a request that it times: ``prefill`` or ``decode``."""
+        return DECODE if self.quantity == "decode" else PREFILL
+
 
 @dataclass(frozen=True)
 class Drift:
-    """The whole: whether the overlay holds, its experiments, noise of repetitions, what was left out, and a sentence."""
+    """A short check against an overlay.
 
-    holds: bool
+    Attributes
+    ----------
+    holds : bool or None
+        None when no cell could be used.
+    allowed : float
+        The change up to which a part holds, relative.
+    changes : dict of str to float
+        Median change of each part of a request, signed and relative.
+    experiments : tuple of Drifted
+    noise : float
+        Of repetitions, relative; nan without any.
+    excluded : tuple of Excluded
+    sentence : str
+        The verdict in words.
+    """
+
+    holds: bool | None
+    allowed: float
+    changes: dict[str, float]
     experiments: tuple[Drifted, ...]
     noise: float
     excluded: tuple[Excluded, ...]
@@ -50,10 +77,10 @@ class Drift:
 
 
 def drift_cells(endpoint: Endpoint, at: Playing) -> list[Cell]:
-    """The short check: a floor, two prompts, one batch and several, three times each: seconds on most endpoints."""
-    context = endpoint.max_context_tokens or 8192
-    longest = max(16, min(4096, context - context // 8))
-    batch = max(1, min(16, at.pool.sched.max_seqs))
+    """The short check: a floor, two prompts, one batch and several, three times each, all within what the overlay was fitted to."""
+    context = min(endpoint.max_context_tokens or USUAL_CONTEXT, at.law.valid_context_tokens or USUAL_CONTEXT)
+    longest = max(16, min(LONGEST_PROMPT, context - context // 8))
+    batch = max(1, min(LARGEST_BATCH, at.pool.sched.max_seqs, at.law.valid_seqs or LARGEST_BATCH))
     experiments = [
         ("floor", {"prompt": 2, "turns": 4}),
         ("prefill", {"prompt": longest // 4, "turns": 2}),
@@ -71,6 +98,12 @@ def next_drift_cells(endpoint: Endpoint, at: Playing, cells: Sequence[CellRow]) 
     return [cell for cell in drift_cells(endpoint, at) if cell.id not in done]
 
 
+def expected_s(at: Playing, cells: Sequence[Cell]) -> float:
+    """Seconds that cells take by the overlay."""
+    plays = play_cells(at, {cell.id: cell for cell in cells})
+    return sum(max(one.last_s for one in play.requests.values()) for play in plays.values())
+
+
 def drift_of(at: Playing, cells: Sequence[CellRow], requests: Sequence[RequestRow]) -> Drift:
     """Compares what was measured with what the overlay says."""
     rows = by_cell(requests)
@@ -81,11 +114,11 @@ def drift_of(at: Playing, cells: Sequence[CellRow], requests: Sequence[RequestRo
     found = tuple(_drifted(experiment, quantity, own, at) for (experiment, quantity), own in groups.items())
     spread = noise(seen)
     allowed = max(TOLERANCE, 3 * spread) if np.isfinite(spread) else TOLERANCE
-    errors = [one.error for one in found]
-    middle = float(np.median(errors)) if errors else float("nan")
+    parts = {part: [one for one in found if one.part == part] for part in (PREFILL, DECODE)}
+    changes = {part: float(np.median([one.error for one in own])) for part, own in parts.items() if own}
+    holds = all(abs(change) <= allowed for change in changes.values()) if found else None
     far = [one for one in found if abs(one.error) > allowed]
-    holds = bool(found) and abs(middle) <= allowed and 2 * len(far) <= len(found)
-    return Drift(holds, found, spread, tuple(excluded), _sentence(holds, found, far, middle, allowed))
+    return Drift(holds, allowed, changes, found, spread, tuple(excluded), _sentence(holds, changes, far, allowed))
 
 
 def _drifted(experiment: str, quantity: str, own: Sequence[Observation], at: Playing) -> Drifted:
@@ -93,11 +126,27 @@ def _drifted(experiment: str, quantity: str, own: Sequence[Observation], at: Pla
     return Drifted(experiment, quantity, len(own), float(np.median([one.seconds for one in own])), float(predicted))
 
 
-def _sentence(holds: bool, found: Sequence[Drifted], far: Sequence[Drifted], middle: float, allowed: float) -> str:
-    if not found:
-        return "No cell could be used, so nothing can be said."
-    times = f"{middle:+.0%} in the median over {len(found)} times"
+def _sentence(holds: bool | None, changes: dict[str, float], far: Sequence[Drifted], allowed: float) -> str:
+    if holds is None:
+        return "No cell could be used, so nothing can be said of the overlay."
+    times = " and ".join(f"{part} by {round(change, 3) + 0.0:+.1%}" for part, change in changes.items())
     if holds:
-        beside = f"; beyond {allowed:.0%} lie {', '.join(one.experiment for one in far)}" if far else ""
-        return f"The overlay still holds: measured times differ by {times}{beside}."
-    return f"The overlay no longer holds: measured times differ by {times}, {len(far)} of them by more than {allowed:.0%}. Calibrate again."
+        beside = f"; single experiments beyond it: {', '.join(dict.fromkeys(one.experiment for one in far))}" if far else ""
+        return f"The overlay holds: times differ in {times}, within the {allowed:.0%} allowed{beside}."
+    changed = " and ".join(
+        f"{part} takes {abs(change):.0%} {'longer' if change > 0 else 'less'}" for part, change in changes.items() if abs(change) > allowed
+    )
+    still = [part for part, change in changes.items() if abs(change) <= allowed]
+    rest = f", {still[0]} is as it was" if still else ""
+    return f"The overlay does not hold: {changed} than it says{rest} (allowed: {allowed:.0%}). Calibrate again."
+
+
+TOLD_FIELDS = ("max_context_tokens", "max_seqs", "block_tokens", "token_budget")
+
+
+def settings_changed(endpoint: Endpoint, overlay: Deployment) -> tuple[str, ...]:
+    """What the endpoint tells of itself now and told otherwise when the overlay was made, in words."""
+    fields = {name: overlay.fields[name] for name in TOLD_FIELDS if name in overlay.fields and TOLD in overlay.fields[name].source}
+    now = {name: getattr(endpoint, name) for name in fields}
+    changed = [name for name, value in now.items() if value not in (None, fields[name].value)]
+    return tuple(f"{name} was {fields[name].value} and is {now[name]}" for name in changed)

@@ -1,6 +1,7 @@
 """A calibration as values for JSON: the fit with its provenance, the check, a drift. Inputs are what they come from."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -46,10 +47,10 @@ def check_json(check: Check) -> dict[str, Any]:
     return found
 
 
-def drift_json(found: Drift) -> dict[str, Any]:
-    """A short check."""
+def drift_json(found: Drift, settings: Sequence[str] = ()) -> dict[str, Any]:
+    """A short check; ``settings`` says in words what the endpoint tells otherwise than before."""
     experiments = [asdict(one) | {"error": one.error} for one in found.experiments]
-    values: dict[str, Any] = finite(asdict(found) | {"experiments": experiments})
+    values: dict[str, Any] = finite(asdict(found) | {"experiments": experiments, "settings": list(settings)})
     return values
 
 

@@ -27,6 +27,9 @@ ENGINES = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llamacpp", "trtllm":
 USUAL_BUDGET, USUAL_BLOCK, USUAL_SEATS, USUAL_CONTEXT = 2048, 16, 256, 32_768
 """vLLM's defaults below 70 GB; what stands for what neither experiments nor the server say (then `assumed`)."""
 
+TOLD = "as the server tells"
+"""Source of what no experiment showed."""
+
 LAW_FIELDS = (
     "floor_s", "host_s", "sequence_s", "context_token_s", "decode_token_s", "prefill_token_s", "prefill_pair_s", "shared_tokens",
     "shared_s",
@@ -107,7 +110,7 @@ def _known(trait: Trait | None, told: Any, usual: Any) -> Known:
         cells = f"cells {', '.join(trait.cells[:3])}" if trait.cells else "all cells"
         return Known(trait.value, "measured", f"found by experiment{span}: {cells}")
     if told is not None:
-        return Known(told, "measured", "as the server tells")
+        return Known(told, "measured", TOLD)
     if trait is not None and trait.low is not None and trait.low >= 1:
         return Known(int(trait.low), "estimated", f"at least {trait.low:g} were seen; no cell found the limit")
     return Known(usual, "assumed", "not found by experiment and not told by the server: a usual value")

@@ -10,8 +10,8 @@ class ExitCode(IntEnum):
     BAD_INPUT = 2
     """Something the user gave is wrong: an option, a scenario, a profile, a trajectory, or a place that cannot be written."""
     DIFFERS = 3
-    """A check found a difference: a coefficient is not what its evidence gives."""
+    """A check found a difference: a coefficient is not what its evidence gives, an overlay does not hold."""
     ENDPOINT_LOST = 4
-    """A live endpoint was given up in mid-run; what was finished is kept."""
+    """A live endpoint was given up in mid-run, or gave nothing that can be used; what was finished is kept."""
     INTERRUPTED = 130
     """Ctrl-C."""

@@ -1,4 +1,4 @@
-"""What `calibrate` and `drift` make of rows: fit, check, overlay and report. Inputs are an endpoint, its rows and where to write."""
+"""What `calibrate` makes of rows: fit, check, overlay and report. Inputs are an endpoint, its rows and where to write."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from simulator.calibration.cell import Cell, CellRow, Endpoint, RequestRow
     from simulator.calibration.live_check import Check
-    from simulator.calibration.live_drift import Drift
     from simulator.calibration.live_fit import Fit
 
 
@@ -114,23 +113,6 @@ def overlay_of(fit: Fit, found: Check, cards: Cards) -> str:
 def engine_of(endpoint: Endpoint) -> str:
     """Dialect and version in words."""
     return f"{endpoint.dialect} {endpoint.version or ''}".strip()
-
-
-def finish_drift(overlay: Path, endpoint: Endpoint, cells: Sequence[CellRow], requests: Sequence[RequestRow], out: Path) -> Drift:
-    """The short check against an overlay: a table on stdout, ``drift.json`` beside the rows."""
-    from simulator.calibration.live_drift import drift_of
-    from simulator.calibration.live_json import drift_json
-    from simulator.calibration.live_overlay import playing_deployment
-    from simulator.cli.files import write_text
-    from simulator.cli.screen import say, show_sheets
-    from simulator.hardware.load import load_deployment
-    from simulator.report.live_fit_tables import drift_sheet
-
-    found = drift_of(playing_deployment(load_deployment(overlay)), cells, requests)
-    write_text(out / "drift.json", _json(drift_json(found)))
-    show_sheets([drift_sheet(found)])
-    say(found.sentence)
-    return found
 
 
 def _json(value: object) -> str:

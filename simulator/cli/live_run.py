@@ -30,10 +30,11 @@ class Expected(NamedTuple):
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan for an endpoint: the next cells by the rows so far, and what they will take."""
+    """A plan for an endpoint: the next cells by the rows so far, and what they will take; ``adapts`` where rows change what follows."""
 
     next_cells: Callable[[Sequence[CellRow], Sequence[RequestRow]], Sequence[Cell]]
     expected: Expected
+    adapts: bool = True
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,13 @@ class LiveRun:
     yes: bool = False
     key_file: Path | None = None
     timeout_s: float = 120.0
+    also: str = ""
+    """Further words of the command."""
 
     @property
     def again(self) -> str:
         """The command that goes on with it."""
-        return f"agentwatt {self.command} {self.url} --out {self.out} --resume"
+        return f"agentwatt {self.command} {self.url}{self.also} --out {self.out} --resume"
 
 
 MakePlan = Callable[["Endpoint", float], Planned]
@@ -148,7 +151,7 @@ async def _live(
         if asked.resume:
             _refuse_another(asked, endpoint, folder.endpoint())
         planned = make_plan(endpoint, asked.budget_s)
-        _show(endpoint, planned.expected, asked)
+        _show(endpoint, planned, asked)
         if asked.plan_only or not (asked.yes or typer.confirm("go on?", err=True)):
             return endpoint, None
         folder.epoch_s = time.time() - clock()
@@ -182,7 +185,7 @@ def _refuse_another(asked: LiveRun, now: Endpoint, before: Endpoint) -> None:
             raise UserError(Mistake(asked.command, "--resume", found, allowed))
 
 
-def _show(endpoint: Endpoint, expected: Expected, asked: LiveRun) -> None:
+def _show(endpoint: Endpoint, planned: Planned, asked: LiveRun) -> None:
     """What the endpoint is, what it lacks, and what will be asked: before anything costs much."""
     from simulator.cli.screen import say, show_sheets
     from simulator.report.live_tables import endpoint_sheet
@@ -193,8 +196,11 @@ def _show(endpoint: Endpoint, expected: Expected, asked: LiveRun) -> None:
         say(f"{endpoint.model} at {endpoint.url}: {endpoint.dialect} {endpoint.version or ''}".rstrip())
         for note in endpoint.notes:
             say(f"note: {note}")
+    expected = planned.expected
     tokens = f"{expected.prompt_tokens:,} prompt tokens and {expected.output_tokens:,} output tokens"
-    say(f"plan: about {expected.cells} cells, {expected.seconds / 60:.1f} min, {tokens}; later phases follow what earlier ones show")
+    time = f"{expected.seconds / 60:.1f} min" if expected.seconds >= 60 else f"{expected.seconds:.0f} s"
+    later = "; later phases follow what earlier ones show" if planned.adapts else ""
+    say(f"plan: about {expected.cells} cells, {time}, {tokens}{later}")
 
 
 def progress_line(cells: int, elapsed_s: float, expected_s: float, name: str) -> str:

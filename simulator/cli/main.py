@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from simulator.cli import ask, know, reality, sets
 from simulator.cli.calibrate import calibrate
+from simulator.cli.drift import drift
 from simulator.cli.exit_codes import ExitCode
 from simulator.cli.fit import fit
 from simulator.cli.record import record
@@ -62,6 +63,7 @@ app.command("validate", rich_help_panel="Know")(validate)
 app.command("fit", rich_help_panel="Know")(fit)
 app.command("record", rich_help_panel="Know")(record)
 app.command("calibrate", rich_help_panel="Reality")(calibrate)
+app.command("drift", rich_help_panel="Reality")(drift)
 app.command("serve", rich_help_panel="Reality")(serve)
 app.command("measure-gpu", rich_help_panel="Reality")(reality.measure_gpu)
 

@@ -81,7 +81,7 @@ async def _models(client: Client) -> tuple[str, list[dict[str, Any]]]:
             said = said or exchange.error or client.message(exchange)
             if exchange.status in (401, 403):
                 hint = "give the key in the environment variable AGENTWATT_API_KEY, or in a file by --key-file"
-                raise UserError(Mistake("calibrate", "key", f"{said}", "a key that the endpoint accepts", hint))
+                raise UserError(Mistake("endpoint", "key", f"{said}", "a key that the endpoint accepts", hint))
             continue
         data = _mapping(_json(exchange.content)).get("data")
         models = [card for card in data if isinstance(card, dict) and card.get("id")] if isinstance(data, list) else []
@@ -89,7 +89,7 @@ async def _models(client: Client) -> tuple[str, list[dict[str, Any]]]:
             return base, models
         said = said or "a list without models"
     allowed = "the base URL of an OpenAI-compatible endpoint, as http://host:8000/v1"
-    raise UserError(Mistake("calibrate", "URL", f"{bases[0]}/models: {said}", allowed))
+    raise UserError(Mistake("endpoint", "URL", f"{bases[0]}/models: {said}", allowed))
 
 
 def _chosen(models: list[dict[str, Any]], model: str | None) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def _chosen(models: list[dict[str, Any]], model: str | None) -> dict[str, Any]:
         return models[names.index(model)]
     found = repr(model) if model is not None else f"{len(names)} models to choose from"
     shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    raise UserError(Mistake("calibrate", "--model", found, shown))
+    raise UserError(Mistake("endpoint", "--model", found, shown))
 
 
 async def _metrics(client: Client, root: str) -> tuple[str, str, str]:

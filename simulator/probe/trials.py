@@ -68,7 +68,7 @@ class Trials:
             said = last or said
             if status in (401, 403, 429):
                 break
-        raise UserError(Mistake("calibrate", "URL", said, "an endpoint that completes prompts in a stream"))
+        raise UserError(Mistake("endpoint", "URL", said, "an endpoint that completes prompts in a stream"))
 
     async def _find_fields(self) -> bool:
         """Which of the optional fields it accepts; False when it accepts no request at all."""
@@ -132,7 +132,7 @@ class Trials:
             if status == 200 and not said:  # vLLM says what is wrong in the stream
                 self.learn(vocabulary=size)
                 return
-        raise UserError(Mistake("calibrate", "vocabulary", "token ids refused", f"a model of at least {VOCABULARIES[-1]} tokens"))
+        raise UserError(Mistake("endpoint", "vocabulary", "token ids refused", f"a model of at least {VOCABULARIES[-1]} tokens"))
 
     async def _find_words(self) -> None:
         async def count(text: str) -> int | None:

@@ -111,4 +111,6 @@ def drift_sheet(found: Drift) -> Sheet:
         for one in found.experiments
     )
     columns = ("experiment", "time", "cells", "measured", "overlay", "change")
-    return Sheet("Drift", columns, rows, "llrrrr", found.sentence)
+    spread = f"{found.noise:.1%}" if math.isfinite(found.noise) else "unknown"
+    note = f"change: measured over overlay, less one; repetitions of one experiment differ by {spread}"
+    return Sheet("Drift", columns, rows, "llrrrr", note)

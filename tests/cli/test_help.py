@@ -38,6 +38,7 @@ def test_panels_and_commands(command: Command) -> None:
         ("trajectories", "generate"),
         ("measure-gpu",),
         ("serve",),
+        ("drift",),
     ],
 )
 def test_every_command_has_help(command: Command, words: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from simulator.calibration.live_cells import cell_of
 from simulator.calibration.live_check import QUANTITIES, check
-from simulator.calibration.live_drift import drift_of, next_drift_cells
+from simulator.calibration.live_drift import drift_cells, drift_of, expected_s, next_drift_cells
 from simulator.calibration.live_fit import Fit, fit_rows
 from simulator.calibration.live_overlay import overlay_text, playing
 from simulator.calibration.live_plan import expected, next_cells
@@ -118,17 +118,51 @@ def test_a_wrong_law_is_doubted(exact: tuple[StandIn, Fit]) -> None:
     assert min(level.error("output_tok_s") for level in checked.levels) < -0.2
 
 
-def test_drift_holds_until_the_endpoint_changes(exact: tuple[StandIn, Fit]) -> None:
+SLOW_DECODE = {"floor_s": 1.3, "sequence_s": 1.3, "context_token_s": 1.3}
+
+
+@pytest.mark.parametrize(
+    ("factors", "holds", "said"),
+    [
+        ({}, True, "The overlay holds: times differ in prefill by "),
+        (
+            dict.fromkeys(LAW, 1.2),
+            False,
+            "does not hold: prefill takes 20% longer and decode takes 20% longer than it says (allowed: 15%). Cal",
+        ),
+        (dict.fromkeys(LAW, 0.8), False, "does not hold: prefill takes 20% less and decode takes 20% less"),
+        (SLOW_DECODE, False, "does not hold: decode takes 27% longer than it says, prefill is as it was"),
+    ],
+)
+def test_drift_holds_until_the_endpoint_changes(exact: tuple[StandIn, Fit], factors: dict[str, float], holds: bool, said: str) -> None:
     _, fit = exact
     at = playing(fit.measured)
-    for factor, holds in ((1.0, True), (1.5, False)):
-        law = {name: factor * value for name, value in LAW.items()}
-        now = StandIn(hidden_pool(law, blocks=193, budget=512, seats=24), block_tokens=32, noise=0.02)
-        while todo := next_drift_cells(now.endpoint, at, now.cells):
-            for cell in todo:
-                now.run(cell)
-        found = drift_of(at, now.cells, now.requests)
-        assert found.holds is holds, found.sentence
+    law = {name: factors.get(name, 1.0) * value for name, value in LAW.items()}
+    now = StandIn(hidden_pool(law, blocks=193, budget=512, seats=24), block_tokens=32)
+    while todo := next_drift_cells(now.endpoint, at, now.cells):
+        assert expected_s(at, todo) == pytest.approx(sum(expected_s(at, [cell]) for cell in todo))
+        for cell in todo:
+            now.run(cell)
+    found = drift_of(at, now.cells, now.requests)
+    assert found.holds is holds
+    assert said in found.sentence
+    if not factors:
+        assert now.now_s == pytest.approx(expected_s(at, [cell_of(cell) for cell in now.cells]), rel=1e-3)
+
+
+def test_drift_asks_nothing_beyond_what_the_overlay_covers(exact: tuple[StandIn, Fit]) -> None:
+    found, fit = exact
+    at = playing(replace(fit.measured, valid_seqs=3, valid_context_tokens=400))
+    cells = drift_cells(replace(found.endpoint, max_context_tokens=10**6), at)
+    assert max(turn.prompt_tokens + turn.output_tokens for cell in cells for session in cell.sessions for turn in session) <= 400
+    assert max(cell.lanes for cell in cells) == 3
+
+
+def test_without_a_usable_cell_drift_says_nothing(exact: tuple[StandIn, Fit]) -> None:
+    _, fit = exact
+    none = drift_of(playing(fit.measured), [], [])
+    assert none.holds is None
+    assert none.sentence == "No cell could be used, so nothing can be said of the overlay."
 
 
 def test_the_files_of_a_calibration(exact: tuple[StandIn, Fit], tmp_path: Path) -> None:
