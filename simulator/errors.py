@@ -31,7 +31,17 @@ class Mistake:
 
 
 class UserError(Exception):
-    """Bad input. ``mistakes`` lists all that were found, in file order; the message prints one a line."""
+    """Bad input. ``mistakes`` lists all that were found, in file order; the message prints one a line.
+
+    Examples
+    --------
+    >>> from simulator import UserError, load_scenario
+    >>> try:
+    ...     load_scenario("capacity_h200", {"slo.speed_tok_s": -1, "seed": 3})
+    ... except UserError as error:
+    ...     [(mistake.field, mistake.value) for mistake in error.mistakes]
+    [('seed', 'an unknown key'), ('slo.speed_tok_s', '-1')]
+    """
 
     def __init__(self, mistakes: Mistake | Sequence[Mistake]) -> None:
         self.mistakes: tuple[Mistake, ...] = (mistakes,) if isinstance(mistakes, Mistake) else tuple(mistakes)

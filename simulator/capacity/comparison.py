@@ -42,6 +42,15 @@ def compare(scenario: Scenario, progress: Progress | None = None, jobs: int | No
     ------
     UserError
         When a part of the scenario is bad.
+
+    Examples
+    --------
+    >>> from simulator import compare, load_scenario
+    >>> small = {"workload": {"kind": "fixed", "isl": 2000, "osl": 50}, "phase.min_window_s": 60, "slo.speed_tok_s": 60, "seeds": 1}
+    >>> cells = [{"deployment": "hgx_h200_v4pro_20tps"}, {"deployment": "hgx_b200_v4pro_20tps"}]
+    >>> found = compare(load_scenario("what_if", small | {"cells": cells}), jobs=1)
+    >>> [answer.system for answer in found.answers], [(row["system"], row["against"]) for row in found.ratios]
+    (['hgx_h200', 'hgx_b200'], [('hgx_b200', 'hgx_h200')])
     """
     cells = scenario.cell_scenarios()
     for cell in cells:

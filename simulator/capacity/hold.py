@@ -35,6 +35,14 @@ def capacity(scenario: Scenario, progress: Progress | None = None, jobs: int | N
     ------
     UserError
         When a part of the scenario is bad.
+
+    Examples
+    --------
+    >>> from simulator import find_capacity, load_scenario
+    >>> small = {"workload": {"kind": "fixed", "isl": 2000, "osl": 50}, "phase.min_window_s": 60, "slo.speed_tok_s": 60, "seeds": 1}
+    >>> answer = find_capacity(load_scenario("capacity_h200", small), jobs=1)
+    >>> answer.held.agents == answer.agents_held < answer.broken.agents, answer.binding
+    (True, 'speed')
     """
     answers, _ = carry([scenario], answer_all([scenario], progress, jobs), (), progress, jobs)
     if "limits" in scenario.studies:

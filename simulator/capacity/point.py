@@ -37,6 +37,14 @@ def play(scenario: Scenario, agents: int | None = None, seed: int | None = None)
     ------
     UserError
         When there is no agent count, or a part of the scenario is bad.
+
+    Examples
+    --------
+    >>> from simulator import load_scenario, play
+    >>> small = {"workload": {"kind": "fixed", "isl": 2000, "osl": 50}, "phase.min_window_s": 60, "seeds": 1}
+    >>> output = play(load_scenario("capacity_h200", small), agents=4)
+    >>> len(output.calls) <= output.calls_issued
+    True
     """
     prepared = prepare(scenario, scenario.seeds[0] if seed is None else seed)
     return simulate_kernel(build_world(prepared, scenario.agents_or(agents)))
@@ -77,6 +85,14 @@ def run(scenario: Scenario, agents: int | None = None, progress: Progress | None
     ------
     UserError
         When neither gives an agent count, or a part of the scenario is bad.
+
+    Examples
+    --------
+    >>> from simulator import load_scenario, run
+    >>> small = {"workload": {"kind": "fixed", "isl": 2000, "osl": 50}, "phase.min_window_s": 60, "seeds": 1}
+    >>> summary = run(load_scenario("capacity_h200", small), agents=4)
+    >>> summary.agents, summary.held, summary.ttft_s["p50"] <= summary.ttft_s["p95"]
+    (4, True, True)
     """
     agents = scenario.agents_or(agents)
     windows = []

@@ -142,6 +142,14 @@ class Scenario:
 
     ``power_cap_w`` is the power limit of each GPU, None for its TDP; a lower one slows steps (docs/power.md).
     ``scout_s`` is the window of the short phases by which the first seed's search finds where full phases should look; 0 for none.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from simulator import load_scenario
+    >>> asked = load_scenario("capacity_h200")
+    >>> replace(asked, power_cap_w=500.0).power_cap_w
+    500.0
     """
 
     name: str

@@ -30,6 +30,13 @@ def load_scenario(ref: str | Path | Mapping[str, Any], overrides: Mapping[str, A
     ------
     UserError
         With every mistake found.
+
+    Examples
+    --------
+    >>> from simulator import load_scenario
+    >>> asked = load_scenario("capacity_h200", {"slo.speed_tok_s": 40, "deployment.max_seqs": 32})
+    >>> str(asked.slo), asked.seeds
+    ('P25 speed >= 40 tok/s & P95 TTFT <= 10 s', (1, 2, 3))
     """
     document = scenario_document(ref)
     return scenario_of(with_overrides(document, overrides) if overrides else document)

@@ -2455,6 +2455,16 @@ def simulate_kernel(world: World, events: bool = False) -> Output:
     ------
     AssertionError
         When a call can never fit its rank (`growth.most_blocks` tells beforehand).
+
+    Examples
+    --------
+    >>> from simulator import load_scenario, simulate_kernel
+    >>> from simulator.capacity.build import build_world, prepare
+    >>> small = {"workload": {"kind": "fixed", "isl": 2000, "osl": 50}, "phase.min_window_s": 60, "seeds": 1}
+    >>> world = build_world(prepare(load_scenario("capacity_h200", small), seed=1), agents=1)
+    >>> output = simulate_kernel(world)
+    >>> output.calls_issued - len(output.calls)  # one is running when the window ends
+    1
     """
     load, state = flat(world), new_state(world, events)
     while (why := advance(load, state)) == ROWS_FULL:

@@ -494,6 +494,16 @@ def simulate_reference(world: World, events: bool = True, verify: bool = True) -
     ------
     AssertionError
         When an invariant breaks; the message names it.
+
+    Examples
+    --------
+    >>> from simulator import load_scenario, simulate_reference
+    >>> from simulator.capacity.build import build_world, prepare
+    >>> small = {"workload": {"kind": "fixed", "isl": 2000, "osl": 50}, "phase.min_window_s": 60, "seeds": 1}
+    >>> world = build_world(prepare(load_scenario("capacity_h200", small), seed=1), agents=1)
+    >>> output = simulate_reference(world, verify=False)
+    >>> output.calls_issued - len(output.calls)  # one is running when the window ends
+    1
     """
     sim = Simulation(world)
     sim.run(verify)

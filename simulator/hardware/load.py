@@ -53,7 +53,15 @@ GAINS = "gains per draft between 0 and 1, never growing"
 
 
 def load_system(ref: Ref, change: Change | None = None) -> System:
-    """A system by name, path or inline mapping, with every field changed. Raises `UserError` with every mistake in it."""
+    """A system by name, path or inline mapping, with every field changed. Raises `UserError` with every mistake in it.
+
+    Examples
+    --------
+    >>> from simulator import load_system
+    >>> system = load_system("gb300_nvl72")
+    >>> system.gpus, system.tdp_w, system.quality
+    (72, 1400, 'assumed')
+    """
     if ref == UNKNOWN:
         return unknown_system()
     profile = _changed(parse(ref, SYSTEM, "systems"), change)
@@ -63,7 +71,14 @@ def load_system(ref: Ref, change: Change | None = None) -> System:
 
 
 def load_model(ref: Ref, change: Change | None = None) -> ModelCard:
-    """A model card by name, path or inline mapping, with every field changed. Raises `UserError` with every mistake in it."""
+    """A model card by name, path or inline mapping, with every field changed. Raises `UserError` with every mistake in it.
+
+    Examples
+    --------
+    >>> from simulator import load_model
+    >>> load_model("glm_5").layers
+    78
+    """
     if ref == UNKNOWN:
         return unknown_model()
     profile = _changed(parse(ref, MODEL, "models"), change)
@@ -105,6 +120,13 @@ def load_deployment(
     ------
     UserError
         With every mistake found, among them layouts that contradict themselves and weights that do not fit.
+
+    Examples
+    --------
+    >>> from simulator import load_deployment
+    >>> deployment = load_deployment("hgx_h200_v4pro_20tps", {"max_seqs": 16})
+    >>> deployment.gpus, [(pool.role, pool.max_seqs) for pool in deployment.pools]
+    (8, [('mixed', 16)])
     """
     given = {kind: _said(kind, part.name) for kind, part in (("system", system), ("model", model)) if part is not None}
     profile = parse(ref, DEPLOYMENT, "deployments", overrides, POOL, given)

@@ -38,6 +38,16 @@ def calls_frame(output: Output) -> pd.DataFrame:
     DataFrame
         The engine's columns with times in seconds (``send_s admit_s first_s last_s ..``; nan for what never happened to a call), and
         ``ttft_s``, ``queue_s`` (first admission less send) and ``output_speed_tok_s``, which is nan for a call with one output token.
+
+    Examples
+    --------
+    >>> from simulator import calls_frame, load_scenario, play
+    >>> small = {"workload": {"kind": "fixed", "isl": 2000, "osl": 50}, "phase.min_window_s": 60, "seeds": 1}
+    >>> calls = calls_frame(play(load_scenario("capacity_h200", small), agents=1))
+    >>> calls[["agent", "play", "prompt_tokens", "output_tokens"]].head(2).values.tolist()
+    [[0, 0, 2000, 50], [0, 1, 2000, 50]]
+    >>> bool((calls.ttft_s > 0).all())
+    True
     """
     column = {name: output.calls[:, i] for i, name in enumerate(CALL_COLUMNS)}
     frame = pd.DataFrame(

@@ -91,6 +91,13 @@ def load_trajectories(ref: str | Path, reading: Reading = Reading()) -> Trajecto
     ------
     UserError
         When there is nothing of that name, or its content is none of these or holds mistakes.
+
+    Examples
+    --------
+    >>> from simulator import load_trajectories
+    >>> found = load_trajectories("agentperf_like")
+    >>> len(found.trajectories), found.trajectories[0].calls[0].prompt_tokens
+    (400, 5409)
     """
     path = Path(ref)
     if not path.exists():
