@@ -90,3 +90,43 @@ def test_a_decode_seat_given_back_wakes_an_idle_worker_whose_queue_it_was_too_sm
         prealloc=1,
     )
     assert_equal(World(calls, threads, tree, fleet, Stop(0, 0, 0, 0, 500 * MS, 1)))
+
+
+def test_a_call_that_queues_for_a_seat_wakes_an_idle_decode_worker_whose_head_fits_beside_it() -> None:
+    """A call that gave way waits at its decode rank for the blocks of its first chunk.
+
+    When another call queues behind it, for a seat, it is no longer alone, its chunk is the capped one, and that fits: the reference let the
+    idle worker sleep on.
+    """
+    output = ints([12, 1, 6, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2])
+    calls = Calls(
+        first=ints([0, 3, 15]),
+        prompt_tokens=ints([1, 1, 9, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 12]),
+        output_tokens=output,
+        decode_steps=output - 1,
+        tool_ps=0 * output,
+        stops=0 * output,
+        leaf=ints([-1, -1, 1, *11 * [-1], 3]),
+        answer=ints([0, -1, 2, *12 * [-1]]),
+    )
+    threads = Threads(
+        ints([0, 1, 5]), ints([0, 3, 6, 9, 12, 15]), ints(5 * [0]), ints([-1, -1, -1, 2, *11 * [-1]]), ints([0, 0, 0, 3, *11 * [0]])
+    )
+    tree = PrefixTree(ints([-1, -1, 1, -1]), ints([0, 0, 2, 0]), ints([3, 2, 1, 3]), ints(4 * [SCOPE_PLAY]))
+    queries = np.arange(100, dtype=np.int64)
+    law = StepLaw(10 * MS, queries * MS // 20, MS // 7, 123_457, MS // 11, MS // 13, 1_234_567)
+    power = PowerLaw(400_000, 240_000, 1_200_000, 700_000, 75_000, 8, queries * MS // 25, MS // 9, 98_765, MS // 17, 765_432)
+    entry, decode = Sched(9, 1, 0, 1, 0, 0, 1, 0, 0, 1000, 0), Sched(5, 3, 1, 1, 0, 0, 1, 1, 0, 1000, 0)
+    fleet = Fleet(
+        (
+            Pool(ROLE_PREFILL, 1, 3, 3, 0, entry, law, power, port_fixed_ps=30 * MS),
+            Pool(ROLE_DECODE, 1, 1, 6, 0, decode, law, power),
+            Pool(ROLE_MIXED, 1, 1, 6, 0, entry._replace(token_budget=2, prefix_cache=1), law, power),
+        ),
+        4,
+        ROUTER_AFFINITY,
+        ints([0, 0, 0]),
+        ints([0, 1]),
+        decode_router=ROUTER_AFFINITY,
+    )
+    assert_equal(World(calls, threads, tree, fleet, Stop(0, 0, 10**6, 0, 10**6 * MS, 1)))
