@@ -13,6 +13,7 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
+from simulator.capacity.build import load_profiles
 from simulator.capacity.loads import Stamp, files_of, stamp_of
 from simulator.capacity.scenario import Scenario, TrajectoryLoad
 from simulator.catalog import folder
@@ -53,6 +54,23 @@ def point_key(scenario: Scenario, ask: str, profiles: Sequence[Any]) -> str:
     bare = replace(scenario, system=None, model=None, deployment=None, workload=load, notes="")
     parts = (ask, repr(bare), *map(repr, profiles), content, repr(dict(ground())))
     return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:32]
+
+
+def scenario_key(scenario: Scenario, ask: str) -> str:
+    """The `point_key` of a scenario; of one with cells the digest of theirs.
+
+    Raises
+    ------
+    UserError
+        When a profile or the load is bad.
+    """
+    cells = scenario.cell_scenarios() if scenario.cells else (scenario,)
+    return digest_of([point_key(cell, ask, load_profiles(cell)) for cell in cells])
+
+
+def digest_of(keys: Sequence[str]) -> str:
+    """One digest of several; a single one is itself."""
+    return keys[0] if len(keys) == 1 else hashlib.sha256("\n".join(keys).encode()).hexdigest()[:32]
 
 
 @lru_cache(maxsize=8)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli.provenance import provenance_of
+
 if TYPE_CHECKING:
     from simulator.capacity.results import Comparison
     from simulator.capacity.scenario import Scenario
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from simulator.hardware.model_card import ModelCard
     from simulator.hardware.system import System
     from simulator.report.grounds import Footing
-    from simulator.report.html import Provenance
+    from simulator.report.provenance import Provenance
 
 ScenarioRef = Annotated[str, typer.Argument(help="A shipped scenario's name, or a path to a YAML file.", show_default=False)]
 Agents = Annotated[int | None, typer.Option("--agents", "-n", help="Concurrent agents; the scenario's own by default.", show_default=False)]
@@ -111,7 +113,7 @@ def run(
 
         footings, titles = footings_of([asked])
         command = command_line("run", scenario, changes, *(["--agents", str(agents)] if agents else []), "--html", str(html))
-        write_text(html, render_run(summary, footings, provenance_of(asked, command), titles))
+        write_text(html, render_run(summary, footings, provenance_of(asked, command, "run"), titles))
     if as_json:
         show_json(summary_json(summary))
     else:
@@ -340,21 +342,6 @@ def _profiles(scenario: Scenario) -> tuple[System, ModelCard, Deployment]:
 
     deployment = load_deployment(scenario.one_deployment())
     return load_system(scenario.system or deployment.system), load_model(scenario.model or deployment.model), deployment
-
-
-def provenance_of(scenario: Scenario, command: str) -> Provenance:
-    from simulator.cli.version import version
-    from simulator.report.html import Provenance
-
-    return Provenance(version(), scenario.name, command, scenario.seeds, _load(scenario), scenario.notes)
-
-
-def _load(scenario: Scenario) -> str:
-    """The workload in a few words."""
-    load = scenario.workload
-    if hasattr(load, "source"):
-        return f"trajectories {Path(load.source).name}"
-    return f"fixed calls of {load.isl:,} input and {load.osl:,} output tokens"
 
 
 def command_line(name: str, scenario: str, changes: list[str] | None, *rest: str) -> str:

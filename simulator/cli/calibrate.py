@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,7 +56,9 @@ def calibrate(
     found = play_live(asked, _plan)
     if found is not None:
         endpoint, rows = found
-        finish(out, endpoint, rows.cells, rows.requests, cards)
+        again = ["agentwatt", "calibrate", endpoint.url, "--budget", budget, "--out", str(out), "--resume"]
+        again += [word for option, name in (("--system", system), ("--card", card)) if name for word in (option, name)]
+        finish(out, endpoint, rows.cells, rows.requests, cards, shlex.join(again))
 
 
 def _plan(endpoint: Endpoint, budget_s: float) -> Planned:

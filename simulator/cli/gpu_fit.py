@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ def fit_evidence(file: Path, name: str, profile: Path | None, html: Path | None)
     if profile is not None:
         _write_profile(profile, found, system, power)
     if html is not None:
-        _write_page(html, found, system, sheets, shares, power)
+        _write_page(html, file, found, system, sheets, shares, power)
 
 
 def _power_sheets(power: GpuPowerFit, system: System) -> list[Sheet]:
@@ -84,15 +85,19 @@ def _write_profile(path: Path, found: Evidence, system: System, power: GpuPowerF
     say(f"written: {path}; try it: agentwatt profiles check {path}")
 
 
-def _write_page(path: Path, found: Evidence, system: System, sheets: list[Sheet], shares: list[Share], power: GpuPowerFit | None) -> None:
+def _write_page(
+    path: Path, file: Path, found: Evidence, system: System, sheets: list[Sheet], shares: list[Share], power: GpuPowerFit | None
+) -> None:
     from simulator.cli.files import write_text
+    from simulator.cli.provenance import provenance_of_rows
     from simulator.cli.screen import say
-    from simulator.cli.version import version
     from simulator.report.gpu_figures import gemm_drawing, power_drawing
     from simulator.report.gpu_page import render_gpu
 
     drawings = [*([power_drawing(power, system.tdp_w)] if power else []), *([gemm_drawing(shares)] if shares else [])]
-    write_text(path, render_gpu(found.about, sheets, drawings, version()))
+    command = shlex.join(["agentwatt", "measure-gpu", "--fit", str(file), "--system", system.name, "--html", str(path)])
+    made = provenance_of_rows("rows", file.name, command, found.rows, system)
+    write_text(path, render_gpu(found.about, sheets, drawings, made))
     say(f"written: {path}")
 
 

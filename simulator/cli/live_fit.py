@@ -41,6 +41,7 @@ def finish(
     cells: Sequence[CellRow],
     requests: Sequence[RequestRow],
     cards: Cards = Cards(),
+    command: str = "agentwatt calibrate",
     made: Mapping[str, Cell] | None = None,
 ) -> Check:
     """Fit, check, and write ``fit.json``, ``overlay.yaml``, ``report.json`` and ``report.html`` beside the rows; tables on stdout.
@@ -57,8 +58,8 @@ def finish(
     from simulator.calibration.live_overlay import playing
     from simulator.calibration.live_traits import by_cell
     from simulator.cli.files import write_text
+    from simulator.cli.provenance import provenance_of_rows
     from simulator.cli.screen import progress, say, show_sheets
-    from simulator.cli.version import version
     from simulator.report.live_fit_tables import fit_sheets
     from simulator.report.live_page import render_calibration
 
@@ -74,7 +75,8 @@ def finish(
     write_text(out / "fit.json", _json(fit_json(fit)))
     write_text(out / "overlay.yaml", text)
     write_text(out / "report.json", _json({"check": check_json(found), "fit": fit_json(fit)}))
-    write_text(out / "report.html", render_calibration(fit, found, sheets, about, version()))
+    where = provenance_of_rows("endpoint", f"{endpoint.model} ({engine_of(endpoint)})", command, endpoint, list(cells), list(requests))
+    write_text(out / "report.html", render_calibration(fit, found, sheets, about, where))
     show_sheets(sheets)
     say(VERDICTS[found.word])
     for sentence in found.sentences:

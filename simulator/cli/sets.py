@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,8 +73,8 @@ def plot(
 ) -> None:
     """Draw lengths, growth, delays and reuse of one or several sets."""
     from simulator.cli.files import write_bytes
+    from simulator.cli.provenance import provenance_of_rows
     from simulator.cli.screen import say
-    from simulator.cli.version import version
     from simulator.errors import Mistake, UserError
     from simulator.report.set_figures import set_page, set_png
     from simulator.workload.load import load_trajectories
@@ -81,7 +82,9 @@ def plot(
     if out.suffix not in (".html", ".png"):
         raise UserError(Mistake(str(out), "--out", repr(out.suffix), ".html or .png"))
     sets = [load_trajectories(source) for source in sources]
-    content = set_png(sets, agents) if out.suffix == ".png" else set_page(sets, agents, version()).encode()
+    command = shlex.join(["agentwatt", "trajectories", "plot", *sources, "--agents", str(agents), "--out", str(out)])
+    made = provenance_of_rows("trajectories", " and ".join(found.name for found in sets), command, sets)
+    content = set_png(sets, agents) if out.suffix == ".png" else set_page(sets, agents, made).encode()
     write_bytes(out, content)
     say(f"written: {out}")
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli.ask import AsJson, Changes, CsvDir, HtmlFile, command_line, footings_of, provenance_of
+from simulator.cli.ask import AsJson, Changes, CsvDir, HtmlFile, command_line, footings_of
+from simulator.cli.provenance import provenance_of
 
 if TYPE_CHECKING:
     from simulator.capacity.scenario import Scenario

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from simulator.capacity.sweep import Sweep
     from simulator.capacity.sweep_plan import SweepPlan
     from simulator.report.grounds import Footing
-    from simulator.report.html import Provenance
+    from simulator.report.provenance import Provenance
 
 Vary = Annotated[
     list[str] | None,
@@ -105,12 +105,18 @@ def _played(plan: SweepPlan, out: Path, tell: Progress, jobs: int | None, dask: 
 
 def _grounds(found: Sweep, command: str) -> tuple[list[Footing], Provenance]:
     """The profiles beneath the first few kinds of points, and what made the page."""
+    from dataclasses import replace
+
     from simulator.capacity.sweep_axes import canonical
-    from simulator.cli.ask import footings_of, provenance_of
+    from simulator.capacity.sweep_key import digest_of
+    from simulator.cli.ask import footings_of
+    from simulator.cli.provenance import provenance_of
 
     points = [point for point in found.plan.points if point.key]
     kinds = {canonical([s.system, s.model, s.deployment]): s for s in (point.scenario for point in points)}
-    return footings_of(list(kinds.values())[:MOST_KINDS])[0], provenance_of(points[0].scenario, command)
+    digest = digest_of([point.key for point in found.plan.points])
+    made = replace(provenance_of(points[0].scenario, command), digest=digest)
+    return footings_of(list(kinds.values())[:MOST_KINDS])[0], made
 
 
 def _command(scenario: str, vary: list[str] | None, changes: list[str] | None, latin: int | None) -> str:

@@ -16,7 +16,8 @@ def ui(
     """What-ifs on a local page: systems, SLO, load, power cap and prices in, quick answers out, until Ctrl-C."""
     import webbrowser
 
-    from simulator.cli.ask import footings_of, provenance_of
+    from simulator.cli.ask import footings_of
+    from simulator.cli.provenance import provenance_of
     from simulator.cli.screen import say, tell_first_compile
     from simulator.cli.version import version
     from simulator.ui.app import make_app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,10 +56,14 @@ def validate(
         return
     found = _predicted(rows).only(quantity=quantity)
     if html is not None:
-        from simulator.cli.version import version
+        from simulator.cli.provenance import provenance_of_rows
         from simulator.report.validation_html import render_validation
 
-        write_text(html, render_validation(found, version(), str(file or "the shipped evidence")))
+        source = str(file or "the shipped evidence")
+        chosen = [("--system", system), ("--model", model), ("--quantity", quantity), ("--html", str(html))]
+        words = [*([str(file)] if file else []), *(word for option, value in chosen if value for word in (option, value))]
+        made = provenance_of_rows("rows", source, shlex.join(["agentwatt", "validate", *words]), rows)
+        write_text(html, render_validation(found, made, source))
         say(f"written: {html}")
     if as_json:
         show_json(pairs_json(found))

@@ -17,6 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter
 
 WIDTH_IN = 10.0
 """Width of every figure: the column of the report."""
@@ -85,6 +87,9 @@ THEME: Any = {
     "savefig.facecolor": "none",
 }
 
+LINE_CHARACTERS = 64
+"""Longest line of text in a figure; the page's tables and the CSV have names whole."""
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -121,9 +126,24 @@ def draw(name: str, size_in: tuple[float, float], paint: Callable[[Canvas], None
     with canvas(*size_in) as figure:
         matplotlib.rcParams["svg.hashsalt"] = f"agentwatt-{name}"
         paint(figure)
+        _shorten(figure)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _inline(text.getvalue(), name, alt)
+
+
+def _shorten(figure: Canvas) -> None:
+    """Cuts every line of text to what a figure has room for: a name of hundreds of letters would leave none for the axes."""
+
+    def short(text: str) -> str:
+        return "\n".join(line if len(line) <= LINE_CHARACTERS else f"{line[: LINE_CHARACTERS - 1]}…" for line in text.split("\n"))
+
+    for text in figure.findobj(Text):
+        text.set_text(short(text.get_text()))
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        whole = axis.get_major_formatter()
+        if isinstance(whole, FuncFormatter):  # labels given one by one, too
+            axis.set_major_formatter(FuncFormatter(lambda value, place, whole=whole: short(whole(value, place))))
 
 
 def _inline(svg: str, name: str, alt: str) -> str:

@@ -1,13 +1,18 @@
 """The report's figures, each titled with what it shows: power here, service and load in the files beside. Inputs are answers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from simulator.capacity.results import Answer, Summary
 from simulator.report.canvas import INK, WIDTH_IN, Drawing, colours, draw, legend
+from simulator.report.export import csv_text
+from simulator.report.figure_frames import bases_frame, distributions_frame, levels_frame, shares_frame, stages_frame, watts_frame
+from simulator.report.frames import points_frame
 from simulator.report.load_figures import Case, limits, over_time
 from simulator.report.phrases import BASES, by_tier, number, plain, systems, tier, times
 from simulator.report.power_figures import power_over_time
@@ -88,25 +93,37 @@ def operating_points(answers: Sequence[Answer]) -> list[Case]:
 def answer_drawings(answers: Sequence[Answer]) -> list[Drawing]:
     """Every figure that the answers can fill, in the order of the report."""
     colour = colours(systems(answers))
-    drawings: list[Drawing | None] = [per_megawatt(answers), curves(answers), distributions(answers)]
     cases = operating_points(answers)
-    drawings.append(limits(cases) if cases else None)
-    drawings.append(answer_stages(answers))
+    points = [point for answer in answers for point in (answer.held, answer.broken) if point]
+    drawings: list[Drawing | None] = [
+        with_numbers(per_megawatt(answers), bases_frame(answers)),
+        with_numbers(curves(answers), points_frame(answers)),
+        with_numbers(distributions(answers), distributions_frame(answers)),
+        with_numbers(limits(cases) if cases else None, shares_frame(cases)),
+        with_numbers(answer_stages(answers), stages_frame(points)),
+    ]
     for place, (name, group) in enumerate(by_tier(answers).items()):
         held = [a.held for a in group if a.held is not None]
         for start in range(0, len(held), ABREAST):
             part = f"-{start // ABREAST}" if start else ""
-            drawings.append(over_time(held[start : start + ABREAST], colour, f"time{place}{part}", f"At {name}"))
+            shown = held[start : start + ABREAST]
+            drawings.append(with_numbers(over_time(shown, colour, f"time{place}{part}", f"At {name}"), levels_frame(shown)))
     return [drawing for drawing in drawings if drawing is not None]
 
 
 def run_drawings(summary: Summary) -> list[Drawing]:
     """The figures of one operating point, which has no SLO."""
     colour = colours([summary.system])
+    case = [Case(summary.system, "", summary)]
     drawings = [
-        limits([Case(summary.system, "", summary)]),
-        run_stages(summary),
-        over_time([summary], colour, "time", ""),
-        power_over_time(summary),
+        with_numbers(limits(case), shares_frame(case)),
+        with_numbers(run_stages(summary), stages_frame([summary])),
+        with_numbers(over_time([summary], colour, "time", ""), levels_frame([summary])),
+        with_numbers(power_over_time(summary), watts_frame(summary.series.time_s, summary.power_w)),
     ]
     return [drawing for drawing in drawings if drawing is not None]
+
+
+def with_numbers(drawing: Drawing | None, frame: pd.DataFrame) -> Drawing | None:
+    """The figure with what it draws as CSV."""
+    return drawing and replace(drawing, data=csv_text(frame))

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from simulator.calibration.gpu_fit import Share
 from simulator.calibration.gpu_fit_power import GpuPowerFit, PowerPoint
 from simulator.report.canvas import INK, MUTED, SURFACE, SYSTEMS, WIDTH_IN, Drawing, count_axis, draw, legend
+from simulator.report.export import csv_text
 from simulator.report.phrases import percent
 
 
@@ -40,7 +42,7 @@ def power_drawing(fit: GpuPowerFit, tdp_w: float) -> Drawing:
         "One point a cell; open ones were held out of the fit. Solid line: TDP; dashed: idle with memory allocated. Utilisations are means "
         "over the window in which the watts were measured."
     )
-    return Drawing("power", title, draw("power", (WIDTH_IN, 4.0), paint, title), caption)
+    return Drawing("power", title, draw("power", (WIDTH_IN, 4.0), paint, title), caption, csv_text(pd.DataFrame(map(vars, fit.points))))
 
 
 def _scatter(axes: Axes, points: Sequence[PowerPoint], colour: dict[str, str], x: object, y: object) -> None:
@@ -73,4 +75,5 @@ def gemm_drawing(shares: Sequence[Share]) -> Drawing:
     title = (
         f"GEMMs reach at most {percent(best.bandwidth)} of peak bandwidth ({best.dtype}, {best.tokens:,} tokens), in the median over shapes"
     )
-    return Drawing("gemm", title, draw("gemm", (WIDTH_IN, 3.4), paint, title), "Medians over the shapes of all models.")
+    caption = "Medians over the shapes of all models."
+    return Drawing("gemm", title, draw("gemm", (WIDTH_IN, 3.4), paint, title), caption, csv_text(pd.DataFrame(map(vars, shares))))

@@ -2,20 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 
-from markupsafe import Markup
-
 from simulator.report.canvas import Drawing
 from simulator.report.phrases import plain
+from simulator.report.provenance import Provenance
+from simulator.report.section import figure_parts
 from simulator.report.tables import Sheet
 from simulator.report.template import template
 
 
-def render_gpu(about: Mapping[str, str], sheets: Sequence[Sheet], drawings: Sequence[Drawing], version: str) -> str:
+def render_gpu(about: Mapping[str, str], sheets: Sequence[Sheet], drawings: Sequence[Drawing], provenance: Provenance) -> str:
     """The page; the same bytes for the same input."""
     return template("gpu.html.j2").render(
         gpu=plain(about.get("gpu", "a GPU")),
         about=[(plain(name), plain(value)) for name, value in about.items() if value],
         sheets=sheets,
-        drawings=[{"name": d.name, "title": d.title, "caption": d.caption, "svg": Markup(d.svg)} for d in drawings],
-        version=version,
+        drawings=figure_parts(drawings),
+        provenance=provenance,
+        footings=(),
     )

@@ -4,31 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from markupsafe import Markup
-
 from simulator.capacity.results import Answer, Comparison, Sprint, Summary
 from simulator.report import pool_tables, tables, uncertainty_tables
-from simulator.report.canvas import VARIABLES, Drawing, colours
+from simulator.report.canvas import VARIABLES, colours
 from simulator.report.figures import answer_drawings, run_drawings
 from simulator.report.grounds import Footing
 from simulator.report.phrases import BASES, QUALITIES, by_tier, finding, number, percent, plain, promise, systems, tier, words
-from simulator.report.section import section_parts
+from simulator.report.provenance import Provenance
+from simulator.report.section import figure_parts, section_parts
 from simulator.report.study_sections import study_sections
 from simulator.report.template import template
 from simulator.report.uncertainty_figures import uncertainty_drawings
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """What made a report: enough to make it again."""
-
-    version: str
-    scenario: str
-    command: str
-    seeds: tuple[int, ...]
-    workload: str = ""
-    notes: str = ""
-    """What a reader of the answer must know beside it, in the scenario's words."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +61,7 @@ def render(comparison: Comparison, footings: Sequence[Footing], provenance: Prov
         inside=[sheet for answer in answers for sheet in pool_tables.inside(answer)],
         uncertain=uncertainty_tables.uncertainty_sheets(comparison),
         studies=[section_parts(section) for section in study_sections(comparison)],
-        drawings=_inline([*answer_drawings(answers), *uncertainty_drawings(comparison)]),
+        drawings=figure_parts([*answer_drawings(answers), *uncertainty_drawings(comparison)]),
         limits=[(plain(a.system), tier(a.slo), plain(a.sentence), _edge(a)) for group in groups.values() for a in group],
         quality=_worst([a.quality for a in answers]),
         notes=list(dict.fromkeys(f"{plain(a.deployment)}: {plain(note)}" for a in answers if a.held for note in a.held.notes)),
@@ -103,7 +89,7 @@ def render_run(summary: Summary, footings: Sequence[Footing], provenance: Proven
         inside=pool_tables.inside_run(named),
         uncertain=[],
         studies=[],
-        drawings=_inline(run_drawings(named)),
+        drawings=figure_parts(run_drawings(named)),
         limits=_why(named),
         quality=plain(named.quality),
         notes=[plain(note) for note in named.notes],
@@ -179,11 +165,6 @@ def _edge(answer: Answer) -> str:
 def _worst(qualities: Sequence[str]) -> str:
     order = list(QUALITIES)
     return max(map(plain, qualities), key=lambda q: order.index(q) if q in order else len(order), default="")
-
-
-def _inline(drawings: Sequence[Drawing]) -> list[dict[str, Any]]:
-    """Figures for the template; matplotlib escapes the text inside an SVG, so the picture itself is safe markup."""
-    return [{"name": d.name, "title": d.title, "caption": d.caption, "svg": Markup(d.svg)} for d in drawings]
 
 
 def _common(footings: Sequence[Footing], provenance: Provenance) -> dict[str, Any]:

@@ -3,18 +3,21 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from markupsafe import Markup
+import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from simulator.calibration.live_check import VERDICTS, Check
 from simulator.calibration.live_fit import Fit
 from simulator.report.canvas import INK, MUTED, SYSTEMS, WIDTH_IN, Drawing, draw, legend, plain_log_axis
+from simulator.report.export import csv_text
 from simulator.report.phrases import percent, plain
+from simulator.report.provenance import Provenance
+from simulator.report.section import figure_parts
 from simulator.report.tables import Sheet
 from simulator.report.template import template
 
 
-def render_calibration(fit: Fit, check: Check, sheets: Sequence[Sheet], about: Mapping[str, str], version: str) -> str:
+def render_calibration(fit: Fit, check: Check, sheets: Sequence[Sheet], about: Mapping[str, str], provenance: Provenance) -> str:
     """The page; the same bytes for the same input."""
     drawings = [law_drawing(fit), *([replay_drawing(check)] if check.levels else [])]
     return template("calibration.html.j2").render(
@@ -23,8 +26,9 @@ def render_calibration(fit: Fit, check: Check, sheets: Sequence[Sheet], about: M
         sentences=[plain(sentence) for sentence in check.sentences],
         about=[(plain(name), plain(value)) for name, value in about.items() if value],
         sheets=sheets,
-        drawings=[{"name": d.name, "title": d.title, "caption": d.caption, "svg": Markup(d.svg)} for d in drawings],
-        version=version,
+        drawings=figure_parts(drawings),
+        provenance=provenance,
+        footings=(),
     )
 
 
@@ -52,12 +56,20 @@ def law_drawing(fit: Fit) -> Drawing:
         errors.set_ylabel("error when left out (%)")
         for axes in (times, errors):
             axes.set_xlabel("measured ms")
-        legend(figure, colour)
+        legend(figure, {plain(kind): hue for kind, hue in colour.items()})
 
     median = float(np.median(np.abs(fit.law.left_out)))
     title = f"Experiments left out of the fit are met within {percent(median)} in the median"
     caption = "One point for each prefill and decode time of a cell. Right: the law fitted to all other experiments."
-    return Drawing("law", title, draw("law", (WIDTH_IN, 3.8), paint, title), caption)
+    return Drawing("law", title, draw("law", (WIDTH_IN, 3.8), paint, title), caption, csv_text(law_frame(fit)))
+
+
+def law_frame(fit: Fit) -> pd.DataFrame:
+    """One row for each time of a cell: measured, fitted, and the relative error when its experiment is left out."""
+    seen = fit.law.observations
+    fitted = fit.law.seconds * (1 + fit.law.errors)
+    names = {key: [getattr(one, key) for one in seen] for key in ("cell", "kind", "quantity")}
+    return pd.DataFrame({**names, "measured_s": fit.law.seconds, "fitted_s": fitted, "error_left_out": fit.law.left_out})
 
 
 def replay_drawing(check: Check) -> Drawing:
@@ -79,4 +91,15 @@ def replay_drawing(check: Check) -> Drawing:
     worst = max((abs(level.error("output_tok_s")) for level in check.levels), default=0.0)
     title = f"The hold-out replay is predicted within {percent(worst)} in throughput"
     caption = "Agents with tools replay drawn trajectories; nothing was fitted to them."
-    return Drawing("replay", title, draw("replay", (WIDTH_IN, 3.4), paint, title), caption)
+    return Drawing("replay", title, draw("replay", (WIDTH_IN, 3.4), paint, title), caption, csv_text(replay_frame(check)))
+
+
+def replay_frame(check: Check) -> pd.DataFrame:
+    """One row for each quantity of each number of agents: measured and predicted."""
+    return pd.DataFrame(
+        [
+            {"agents": level.agents, "quantity": quantity, "measured": measured, "predicted": level.predicted[quantity]}
+            for level in check.levels
+            for quantity, measured in level.measured.items()
+        ]
+    )

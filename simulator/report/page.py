@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from simulator.report.grounds import Footing
-from simulator.report.html import Provenance
 from simulator.report.phrases import BASES, QUALITIES
+from simulator.report.provenance import Provenance
 from simulator.report.section import Section, section_parts
 from simulator.report.template import template
 

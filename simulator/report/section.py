@@ -1,6 +1,7 @@
 """Sections of a page: what is said, tables, and figures that bring their numbers as CSV. Inputs are finished tables and figures."""
 
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +22,14 @@ class Section:
 
 
 def section_parts(section: Section) -> dict[str, Any]:
-    """A section for a template; matplotlib escapes the text inside an SVG, so the picture itself is safe markup."""
-    drawings = [
-        {"name": d.name, "title": d.title, "caption": d.caption, "svg": Markup(d.svg), "data": data_link(d.data)} for d in section.drawings
-    ]
+    """A section for a template."""
+    drawings = figure_parts(section.drawings)
     return {"heading": section.heading, "paragraphs": section.paragraphs, "sheets": section.sheets, "drawings": drawings}
+
+
+def figure_parts(drawings: Sequence[Drawing]) -> list[dict[str, Any]]:
+    """Figures for a template; matplotlib escapes the text inside an SVG, so the picture itself is safe markup."""
+    return [{"name": d.name, "title": d.title, "caption": d.caption, "svg": Markup(d.svg), "data": data_link(d.data)} for d in drawings]
 
 
 def data_link(text: str) -> str:

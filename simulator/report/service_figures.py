@@ -18,6 +18,9 @@ medians over seeds. The dashed line is the SLO; on its shaded side the promise i
 DISTRIBUTIONS = """Share of the calls at the held point that were at most so fast, or waited at most so long. The dashed line is the SLO's
 limit, the dotted one its percentile; a curve that passes through the shaded corner breaks the promise. The ring is the measured one."""
 
+SHARES = np.linspace(0, 100, 201)
+"""Percentages of the calls at which a distribution is drawn."""
+
 
 @dataclass(frozen=True)
 class Side:
@@ -175,9 +178,7 @@ def _distribution_panel(axes: Axes, side: Side, series: dict[str, NDArray[np.flo
         known = np.sort(samples[np.isfinite(samples)])
         if not known.size:
             continue
-        shares = np.linspace(0, 100, 201)
-        values = np.percentile(known, shares)
-        axes.plot(values, shares, color=colour[system])
+        axes.plot(np.percentile(known, SHARES), SHARES, color=colour[system])
         at = float(np.percentile(known, side.percentile))
         axes.plot([at], [side.percentile], "o", markersize=7, markerfacecolor=SURFACE, markeredgecolor=colour[system], markeredgewidth=2)
         ends.append(float(np.percentile(known, 99.5)))

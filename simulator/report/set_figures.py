@@ -5,14 +5,17 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
-from markupsafe import Markup
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import SymmetricalLogLocator
 
-from simulator.report.canvas import SURFACE, WIDTH_IN, canvas, colours, draw, legend
+from simulator.report.canvas import SURFACE, WIDTH_IN, Drawing, canvas, colours, draw, legend
+from simulator.report.export import csv_text
 from simulator.report.phrases import number, percent, plain
 from simulator.report.profiles import statistics_sheet
+from simulator.report.provenance import Provenance
+from simulator.report.section import figure_parts
 from simulator.report.set_tables import set_sheet
 from simulator.report.template import template
 from simulator.workload.reuse import ReuseCurve
@@ -29,12 +32,31 @@ runs that are still going. Reuse: prompt tokens served by one LRU cache of that 
 Quantity = Callable[[Trajectory], list[float]]
 
 
-def set_page(sets: Sequence[TrajectorySet], agents: int, version: str) -> str:
+def set_page(sets: Sequence[TrajectorySet], agents: int, provenance: Provenance) -> str:
     """One HTML page with the figure inline, no script, no outside resource; the same bytes for the same sets."""
     title = f"{' and '.join(dict.fromkeys(plain(found.name) for found in sets))}: what agents ask"
-    svg = draw("sets", SIZE_IN, _painter(sets, agents), f"{title}. {CAPTION}")
+    frames: list[pd.DataFrame] = []
+
+    def paint(figure: Canvas) -> None:
+        _painter(sets, agents)(figure)
+        frames.append(_drawn(figure))
+
+    svg = draw("sets", SIZE_IN, paint, f"{title}. {CAPTION}")
+    figure = Drawing("sets", "Lengths, growth, waits and reuse", svg, CAPTION, csv_text(frames[0]))
     sheets = [sheet for found in sets for sheet in (set_sheet(found), statistics_sheet(found.name, statistics(found)))]
-    return template("sets.html.j2").render(title=title, svg=Markup(svg), caption=CAPTION, sheets=sheets, version=version)
+    drawings = figure_parts([figure])
+    return template("sets.html.j2").render(title=title, drawings=drawings, sheets=sheets, provenance=provenance, footings=())
+
+
+def _drawn(figure: Canvas) -> pd.DataFrame:
+    """One row for each point of each line, under its panel and its set."""
+    rows = [
+        {"panel": axes.get_title(loc="left"), "set": line.get_label(), "x": x, "y": y}
+        for axes in figure.axes
+        for line in axes.get_lines()
+        for x, y in zip(np.asarray(line.get_xdata()), np.asarray(line.get_ydata()), strict=True)
+    ]
+    return pd.DataFrame(rows)
 
 
 def set_png(sets: Sequence[TrajectorySet], agents: int) -> bytes:
@@ -66,21 +88,21 @@ def _painter(sets: Sequence[TrajectorySet], agents: int) -> Callable[[Canvas], N
         )
         for place, (title, unit, quantity, axis) in enumerate(panels):
             axes = figure.add_subplot(grid[divmod(place, 3)])
-            medians = [_cumulative(axes, found, quantity, colour[name], axis) for found, name in zip(sets, names, strict=True)]
+            medians = [_cumulative(axes, found, quantity, name, colour[name], axis) for found, name in zip(sets, names, strict=True)]
             axes.set_title(title)
             axes.set_xlabel(f"{unit}median {' / '.join(medians)}")
             axes.set_ylim(0, 1)
             axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
         axes = figure.add_subplot(grid[1, 2])
         for found, name in zip(sets, names, strict=True):
-            _over_a_run(axes, found, colour[name])
+            _over_a_run(axes, found, name, colour[name])
         axes.set_title("prompt over a run")
         axes.set_xlabel("call")
         axes.set_ylabel("tokens")
         axes.yaxis.set_major_formatter(lambda value, _: _short(value))
         axes = figure.add_subplot(grid[2, :])
         for place, name in enumerate(names):
-            _reuse(axes, curve(place), colour[name])
+            _reuse(axes, curve(place), name, colour[name])
         most = " / ".join(percent(curve(place).most) for place in range(len(sets)))
         axes.set_title(f"prompt tokens reused with {agents} agents at work: at most {most}")
         axes.set_xlabel("cache, tokens")
@@ -91,11 +113,11 @@ def _painter(sets: Sequence[TrajectorySet], agents: int) -> Callable[[Canvas], N
     return paint
 
 
-def _cumulative(axes: Axes, found: TrajectorySet, quantity: Quantity, colour: str, axis: str) -> str:
+def _cumulative(axes: Axes, found: TrajectorySet, quantity: Quantity, name: str, colour: str, axis: str) -> str:
     """Draws a cumulative distribution of at most 400 points and returns the median."""
     values = np.sort([value for trajectory in found.trajectories for value in quantity(trajectory)] or [0.0])
     shares = np.linspace(0, 1, min(400, values.size + 1))
-    axes.plot(np.quantile(values, shares, method="inverted_cdf"), shares, color=colour, drawstyle="steps-post")
+    axes.plot(np.quantile(values, shares, method="inverted_cdf"), shares, color=colour, drawstyle="steps-post", label=name)
     if axis == "log":
         axes.set_xscale("log")
     else:
@@ -106,7 +128,7 @@ def _cumulative(axes: Axes, found: TrajectorySet, quantity: Quantity, colour: st
     return number(float(np.median(values)))
 
 
-def _over_a_run(axes: Axes, found: TrajectorySet, colour: str) -> None:
+def _over_a_run(axes: Axes, found: TrajectorySet, name: str, colour: str) -> None:
     """Median and middle half of prompts by call number, as far as a tenth of the runs go."""
     runs = [[trajectory.calls[index].prompt_tokens for index in trajectory.threads[0]] for trajectory in found.trajectories]
     lengths = sorted(map(len, runs))
@@ -114,13 +136,13 @@ def _over_a_run(axes: Axes, found: TrajectorySet, colour: str) -> None:
     low, middle, high = np.array([np.percentile([run[n] for run in runs if len(run) > n], [25, 50, 75]) for n in range(reach)]).T
     numbers = np.arange(1, reach + 1)
     axes.fill_between(numbers, low, high, color=colour, alpha=0.18, linewidth=0)
-    axes.plot(numbers, middle, color=colour)
+    axes.plot(numbers, middle, color=colour, label=name)
     axes.set_ylim(bottom=0)
 
 
-def _reuse(axes: Axes, curve: ReuseCurve, colour: str) -> None:
+def _reuse(axes: Axes, curve: ReuseCurve, name: str, colour: str) -> None:
     sizes = np.geomspace(1024, max(2048, 2 * curve.enough_tokens), 160)
-    axes.plot(sizes, [curve.share(size) for size in sizes], color=colour)
+    axes.plot(sizes, [curve.share(size) for size in sizes], color=colour, label=name)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: _short(value))
 

@@ -6,9 +6,9 @@ from simulator.capacity.size import SizeAnswer
 from simulator.hardware.quality import worst_quality
 from simulator.report import tables
 from simulator.report.grounds import Footing
-from simulator.report.html import Provenance
 from simulator.report.page import render_page
 from simulator.report.phrases import plain
+from simulator.report.provenance import Provenance
 from simulator.report.section import Section
 from simulator.report.size_figures import size_drawings
 from simulator.report.size_tables import prices, size_sentences, size_sheets, sums_sheet

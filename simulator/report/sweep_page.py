@@ -7,9 +7,9 @@ from simulator.capacity.sweep import Sweep
 from simulator.capacity.sweep_row import ANSWERED
 from simulator.hardware.quality import worst_quality
 from simulator.report.grounds import Footing
-from simulator.report.html import Provenance
 from simulator.report.page import render_page
 from simulator.report.phrases import number, plain
+from simulator.report.provenance import Provenance
 from simulator.report.section import Section
 from simulator.report.sweep_figures import sweep_drawings
 from simulator.report.sweep_tables import refused_sheet, shown, sweep_sheet

@@ -1,10 +1,13 @@
 """The templates of all pages, with the colours of both modes at hand. Inputs are packages that keep templates, and names of them."""
 
 from functools import cache
+from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from simulator.report.canvas import VARIABLES
+from simulator.report.phrases import plain
 
 DARK = {
     "ink": "#e8ebf0", "muted": "#a3adba", "grid": "#2c333d", "surface": "#14181e", "bad": "#ff6b60",
@@ -21,14 +24,22 @@ DARK = {
 
 @cache
 def templates(*packages: str) -> Environment:
-    """The templates of packages, the first one's before the others'; autoescape is on, and a missing name is an error.
+    """The templates of packages, the first one's before the others'; autoescape is on, control characters are not passed on, and a missing
+    name is an error.
 
     ``light`` and ``dark`` are the CSS variables of both modes, by name.
     """
     loader = ChoiceLoader([PackageLoader(package, "templates") for package in packages])
-    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_plain)
     made.globals |= {"light": {name: colour for colour, name in VARIABLES.items()}, "dark": DARK}
     return made
+
+
+def _plain(value: Any) -> Any:
+    """Text without control characters, its line breaks kept; what is markup already, and numbers, as they are."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return "\n".join(map(plain, value.split("\n")))
+    return value
 
 
 def template(name: str) -> Template:

@@ -1,12 +1,15 @@
 """The tornado: what each group of uncertain fields alone does to agents per MW, and to the ratio between systems. Inputs are answers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from simulator.capacity.results import Comparison, Uncertainty
 from simulator.report.canvas import BAD, INK, MUTED, SYSTEMS, WIDTH_IN, Drawing, draw, legend, plain_log_axis
+from simulator.report.export import csv_text
+from simulator.report.frames import tornado_frame
 from simulator.report.phrases import number, plain, tier, times
 from simulator.report.uncertainty_tables import fields
 
@@ -28,7 +31,12 @@ def uncertainty_drawings(comparison: Comparison) -> list[Drawing]:
         if found
     ]
     named = (("tornado", answers, "agents per MW"), ("tornado_ratio", ratios, "ratio of agents per MW"))
-    return [tornado(name, panels, quantity) for name, panels, quantity in named if panels]
+    frame = tornado_frame(comparison)
+    return [
+        replace(tornado(name, panels, quantity), data=csv_text(frame[frame["of"].isin([found.of for _, found in panels])]))
+        for name, panels, quantity in named
+        if panels
+    ]
 
 
 def tornado(name: str, panels: Sequence[tuple[str, Uncertainty]], quantity: str) -> Drawing:

@@ -9,6 +9,9 @@ from simulator.report.tables import Sheet
 NAMES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "tok_s_gpu": "tok/s/GPU", "watts": "W/GPU"}
 """What a quantity is called in a table."""
 
+PAIR = ("id", "system", "model", "engine", "quantity", "split", "measured", "predicted", "error")
+"""What a record of a pair has."""
+
 WORST_SHOWN = 10
 
 
@@ -73,5 +76,4 @@ def left_out_sheet(found: Validation) -> Sheet:
 
 def pairs_json(found: Validation) -> list[dict[str, object]]:
     """One flat record a pair, for scripts."""
-    keys = ("id", "system", "model", "engine", "quantity", "split", "measured", "predicted", "error")
-    return [{key: getattr(pair, key) for key in keys} for pair in found.pairs]
+    return [{key: getattr(pair, key) for key in PAIR} for pair in found.pairs]

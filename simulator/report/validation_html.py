@@ -3,30 +3,34 @@
 from collections.abc import Sequence
 
 import numpy as np
-from markupsafe import Markup
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from simulator.calibration.compare import Pair, Validation, errors, grouped
 from simulator.report.canvas import INK, MUTED, WIDTH_IN, Drawing, colours, draw, legend, plain_log_axis
+from simulator.report.export import csv_text
 from simulator.report.phrases import plain
+from simulator.report.provenance import Provenance
+from simulator.report.section import figure_parts
 from simulator.report.template import template
-from simulator.report.validation import NAMES, share, signed, validation_sheets
+from simulator.report.validation import NAMES, PAIR, share, signed, validation_sheets
 
 UNITS = {"ttft_ms": "ms", "tpot_ms": "ms", "tok_s_gpu": "tok/s per GPU", "watts": "W per GPU"}
 BAND = 1.25
 """Within this factor of measured lies the band beside the diagonal."""
 
 
-def render_validation(found: Validation, version: str, source: str) -> str:
+def render_validation(found: Validation, provenance: Provenance, source: str) -> str:
     """The page; the same bytes for the same input."""
     drawings = [scatter(quantity, pairs) for (quantity,), pairs in grouped(found.pairs, "quantity").items()]
     return template("validation.html.j2").render(
         headlines=headlines(found),
         source=plain(source),
-        version=version,
+        provenance=provenance,
+        footings=(),
         sheets=validation_sheets(found),
-        drawings=[{"name": d.name, "title": d.title, "caption": d.caption, "svg": Markup(d.svg)} for d in drawings],
+        drawings=figure_parts(drawings),
     )
 
 
@@ -61,7 +65,8 @@ def scatter(quantity: str, pairs: Sequence[Pair]) -> Drawing:
     alt = f"Predicted against measured {NAMES[quantity]}, by engine, on logarithmic axes."
     svg = draw(f"scatter-{quantity.replace('_', '-')}", (WIDTH_IN, 4.9), paint, alt)
     caption = f"A point is a measured row. On the line the prediction is right; the dashed lines are {BAND} times too much and too little."
-    return Drawing(f"scatter-{quantity}", title, svg, caption)
+    rows = [{key: getattr(pair, key) for key in PAIR} for pair in pairs]
+    return Drawing(f"scatter-{quantity}", title, svg, caption, csv_text(pd.DataFrame(rows)))
 
 
 def _panel(axes: Axes, pairs: Sequence[Pair], colour: dict[str, str], quantity: str, limits: tuple[float, float]) -> None:

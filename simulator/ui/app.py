@@ -23,8 +23,9 @@ from simulator.capacity.slo import SLO, SPEED, TTFT
 from simulator.capacity.study import StudyPoint
 from simulator.errors import UserError
 from simulator.report.grounds import Footing
-from simulator.report.html import Provenance, render
+from simulator.report.html import render
 from simulator.report.phrases import plain
+from simulator.report.provenance import Provenance
 from simulator.report.study_figures import frontier
 from simulator.ui.excerpt_figure import excerpt_drawing
 from simulator.ui.form import SCENARIO, Filled, Question, Slot, read_form

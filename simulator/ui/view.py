@@ -5,15 +5,13 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
-from markupsafe import Markup
-
 from simulator.capacity.cost import Cost
 from simulator.capacity.demand import PRICES
 from simulator.capacity.results import Answer
 from simulator.capacity.study import StudyPoint
 from simulator.report.canvas import SYSTEMS, VARIABLES, Drawing
 from simulator.report.phrases import BASES, QUALITIES, finding, limited_by, number, plain, promise, words
-from simulator.report.section import data_link
+from simulator.report.section import figure_parts
 from simulator.report.template import templates
 from simulator.ui.choices import Choice, deployments, loads
 from simulator.ui.form import CONTROLS, FIRST, Filled, Question
@@ -87,7 +85,7 @@ class Page:
 
     def frontier_tail(self, drawing: Drawing) -> str:
         """The table's end and the figure."""
-        return self._piece("frontier_tail", drawing=_figure(drawing))
+        return self._piece("frontier_tail", drawing=figure_parts([drawing])[0])
 
     def excerpt_head(self) -> str:
         """The heading of the excerpts."""
@@ -95,7 +93,7 @@ class Page:
 
     def excerpt(self, drawing: Drawing) -> str:
         """One figure of an excerpt."""
-        return self._piece("figure", drawing=_figure(drawing))
+        return self._piece("figure", drawing=figure_parts([drawing])[0])
 
     def failure(self, lines: Sequence[str]) -> str:
         """Why there is no more."""
@@ -151,9 +149,3 @@ def _rows(answers: Sequence[Answer], costs: Sequence[Cost | None]) -> list[tuple
         ("Limited by", "what breaks first when one more agent comes", limits),
         ("Quality", "the worst beneath", [a.quality for a in answers]),
     ]
-
-
-def _figure(drawing: Drawing) -> dict[str, Any]:
-    """matplotlib escapes the text inside an SVG, so the picture itself is safe markup."""
-    data = data_link(drawing.data)
-    return {"name": drawing.name, "title": drawing.title, "caption": drawing.caption, "svg": Markup(drawing.svg), "data": data}

@@ -2,13 +2,16 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from simulator.catalog import names
 from simulator.workload import load_trajectories
+from simulator.workload.native import write_native
 from tests.cli.conftest import Command
+from tests.unit.page_checks import HOSTILE, look
 
 
 def test_trajectories_list_is_the_default(command: Command) -> None:
@@ -56,16 +59,18 @@ def test_statistics_as_json(command: Command) -> None:
 
 @pytest.mark.parametrize("suffix", [".html", ".png"])
 def test_plots_of_two_sets_are_the_same_every_time(command: Command, tmp_path: Path, suffix: str) -> None:
-    for name in ("a", "b"):
-        result = command("trajectories", "plot", "agentperf_local", "agentperf_local", "--out", str(tmp_path / (name + suffix)))
+    path, contents = tmp_path / f"a{suffix}", []
+    for _ in range(2):
+        result = command("trajectories", "plot", "agentperf_local", "agentperf_local", "--out", str(path))
         assert result.exit_code == 0, result.stderr
-    content = (tmp_path / f"a{suffix}").read_bytes()
-    assert content == (tmp_path / f"b{suffix}").read_bytes()
+        contents.append(path.read_bytes())
+    content = contents[0]
+    assert content == contents[1]
     if suffix == ".html":
         page = content.decode()
-        assert "<svg" in page
-        assert "http://" not in page.replace("http://www.w3.org", "")
-        assert "<script" not in page
+        rows = look(page)["sets"]
+        assert {row[0] for row in rows[1:]} >= {"prompt of a call (ISL)", "prompt over a run"}
+        assert {row[1] for row in rows[1:]} == {"agentperf_local (1)", "agentperf_local (2)"}
         assert all(name in page for name in ("agentperf_local (1)", "agentperf_local (2)", "growth per call"))
     else:
         assert content.startswith(b"\x89PNG")
@@ -136,3 +141,14 @@ def test_mistakes_are_told_and_nothing_is_written(command: Command, tmp_path: Pa
     assert result.exit_code == 2, result.stdout
     assert told in " ".join(result.stderr.split())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_hostile_names_of_sets_stay_text(command: Command, tmp_path: Path) -> None:
+    path, page = tmp_path / "mine.jsonl", tmp_path / "sets.html"
+    found = load_trajectories("agentperf_local")
+    write_native(replace(found, name=HOSTILE, provenance={**found.provenance, "origin": HOSTILE, "method": HOSTILE}), path)
+    result = command("trajectories", "plot", str(path), "--out", str(page))
+    assert result.exit_code == 0, result.stderr
+    text = page.read_text(encoding="utf-8")
+    assert look(text)["sets"][1][1].startswith("'=cmd|")
+    assert "&lt;script&gt;" in text

@@ -18,6 +18,7 @@ import pytest
 import simulator.capacity.sweep as played
 from simulator.capacity.sweep_row import answer_point
 from tests.cli.conftest import Command
+from tests.unit.page_checks import look
 
 ROOT = Path(__file__).parents[2]
 AXES = ("--vary", "slo.speed_tok_s=30,60", "--vary", "power.cap_w=300,400,500,900")
@@ -33,10 +34,12 @@ def whole(command: Command, tiny: str, tmp_path_factory: pytest.TempPathFactory)
     return out
 
 
-def test_a_row_says_what_capacity_says_of_the_point(command: Command, tiny: str, whole: Path) -> None:
-    answer = json.loads(command("capacity", tiny, "--json", "--set", "slo.speed_tok_s=60", "--set", "power.cap_w=400").stdout)
+def test_a_row_says_what_capacity_says_of_the_point(command: Command, tiny: str, whole: Path, tmp_path: Path) -> None:
+    page, changes = tmp_path / "page.html", ("--set", "slo.speed_tok_s=60", "--set", "power.cap_w=400")
+    answer = json.loads(command("capacity", tiny, "--json", *changes, "--html", str(page)).stdout)
     (row,) = pd.read_parquet(whole / "sweep.parquet").query("`slo.speed_tok_s` == 60 and `power.cap_w` == 400").to_dict("records")
     assert row["point"] == 5
+    assert f"digest <code>{row['point_key']}</code>" in page.read_text(encoding="utf-8")
     for column in ("system", "agents_held", "cache_hit", "limiter", "sentence", "knee_agents", "monotone", "quality"):
         assert row[column] == answer[column]
     for basis, value in answer["agents_per_mw"].items():
@@ -64,6 +67,8 @@ def test_csv_and_parquet_have_the_same_rows(whole: Path) -> None:
     with (whole / "sweep.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     frame = pd.read_parquet(whole / "sweep.parquet")
+    numbers = look((whole / "report.html").read_text(encoding="utf-8"))
+    assert {name: len(cells) - 1 for name, cells in numbers.items()} == {"sweep-0": 6, "sweep-1": 6}
     assert [int(row["point"]) for row in rows] == frame["point"].tolist()
     assert [row["agents_held"] for row in rows] == ["" if pd.isna(n) else str(int(n)) for n in frame["agents_held"]]
     assert sorted(path.name for path in whole.iterdir()) == ["report.html", "sweep.csv", "sweep.parquet"]
@@ -187,4 +192,4 @@ def test_hostile_names_stay_text(command: Command, tiny: str, tmp_path: Path) ->
     cells = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
     assert [cell for cell in cells if cell[:1] in ("=", "@", "\t", "\r")] == []
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "<script" not in page
+    assert list(look(page)) == ["sweep-0"]

@@ -1,5 +1,6 @@
 """`agentwatt validate`: tables and JSON of a file's rows, both kinds of columns, and the messages that bad rows get."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from simulator.calibration.evidence import read_rows
 from tests.cli.conftest import Command
+from tests.unit.page_checks import HOSTILE, look
 
 HEADER = "id,system,model,weights,engine,isl,osl,concurrency,gpus,ttft_ms,tpot_ms,source,split"
 ROWS = (
@@ -97,8 +99,19 @@ def test_the_report_is_one_page_with_a_plot_for_each_quantity(command: Command, 
     text = page.read_text(encoding="utf-8")
     assert text.count("<svg ") == 2
     assert "TPOT is missed by" in text
-    assert "<script" not in text
-    assert "http" not in text.replace("http://www.w3.org/", "")
+    assert {name: len(rows) - 1 for name, rows in look(text).items()} == {"scatter-ttft_ms": 1, "scatter-tpot_ms": 2}
+
+
+def test_hostile_names_of_rows_stay_text(command: Command, tmp_path: Path) -> None:
+    path, page = tmp_path / "mine.csv", tmp_path / "report.html"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([HEADER.split(","), [HOSTILE, *ROWS[0].split(",")[1:-2], HOSTILE, "check"]])
+    result = command("validate", str(path), "--html", str(page))
+    assert result.exit_code == 0, result.stderr
+    text = page.read_text(encoding="utf-8")
+    assert look(text)["scatter-ttft_ms"][1][0].startswith("'=cmd|")
+    assert "&lt;script&gt;" in text
+    assert "\x1b" not in result.stdout
 
 
 def test_a_silicon_file_with_a_broken_column_is_a_mistake(command: Command, tmp_path: Path) -> None:

@@ -17,6 +17,9 @@ from simulator.capacity.point import run
 from simulator.capacity.scenario_file import load_scenario
 from simulator.cli.live_fit import Cards, finish
 from simulator.hardware.load import load_deployment
+from simulator.report.live_fit_tables import fit_sheets
+from simulator.report.live_page import render_calibration
+from tests.unit.page_checks import HOSTILE, MADE, look
 from tests.unit.stand_in import StandIn, hidden_pool
 
 LAW = {"floor_s": 0.0025, "sequence_s": 128e-6, "context_token_s": 0.3e-6, "prefill_token_s": 55e-6, "prefill_pair_s": 27e-9}
@@ -173,8 +176,20 @@ def test_the_files_of_a_calibration(exact: tuple[StandIn, Fit], tmp_path: Path) 
     assert {one["name"] for one in report["fit"]["coefficients"]} == set(LAW)
     assert "stand-in" not in (tmp_path / "overlay.yaml").read_text(), "no host in an overlay"
     page = (tmp_path / "report.html").read_text()
-    assert page.count("<svg") == 2
+    assert set(look(page)) == {"law", "replay"}
     assert "mathdefault" not in page, "an axis is written in plain numbers"
     deployment = load_deployment(tmp_path / "overlay.yaml")
     assert (deployment.system, deployment.model) == ("hgx_h200", "llama_3_1_8b")
     assert deployment.pools[0].law.prefill_token_s == pytest.approx(LAW["prefill_token_s"], rel=1e-3)
+
+
+def test_hostile_names_of_an_endpoint_stay_text(exact: tuple[StandIn, Fit]) -> None:
+    found, fit = exact
+    checked = check(fit, playing(fit.measured), found.cells, by_cell(found.requests), {cell.cell: cell_of(cell) for cell in found.cells})
+    seen = tuple(replace(one, cell=HOSTILE, kind=HOSTILE) for one in fit.law.observations)
+    law = replace(fit.law, observations=seen)
+    hostile = replace(fit, endpoint=replace(fit.endpoint, model=HOSTILE, version=HOSTILE), law=law)
+    told = replace(checked, sentences=(HOSTILE,))
+    page = render_calibration(hostile, told, fit_sheets(hostile, told), {"model": HOSTILE, HOSTILE: HOSTILE}, MADE)
+    assert look(page)["law"][1][0].startswith("'=cmd|")
+    assert "&lt;script&gt;" in page

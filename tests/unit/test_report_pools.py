@@ -13,9 +13,10 @@ from simulator.capacity.results import Answer, Summary
 from simulator.report.figures import answer_drawings, run_drawings
 from simulator.report.frames import flat_frame, pool_series_frame, pools_frame
 from simulator.report.grounds import scheduling
-from simulator.report.html import Provenance, render, render_run
+from simulator.report.html import render, render_run
 from simulator.report.load_figures import Case, limits
 from simulator.report.pool_tables import inside, inside_run
+from simulator.report.provenance import Provenance
 from simulator.report.stage_figures import answer_stages, run_stages
 from simulator.report.tables import Sheet, answers_sheet, rich_table, run_sheet
 

@@ -11,7 +11,8 @@ from rich.console import Console
 from simulator.capacity.results import Comparison, Interval, Swing, Uncertainty
 from simulator.report.export import csv_text
 from simulator.report.frames import interval_frame, tornado_frame
-from simulator.report.html import Provenance, render
+from simulator.report.html import render
+from simulator.report.provenance import Provenance
 from simulator.report.tables import rich_table
 from simulator.report.uncertainty_figures import uncertainty_drawings
 from simulator.report.uncertainty_tables import QUANTITIES, uncertainty_sheets

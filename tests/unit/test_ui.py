@@ -18,7 +18,8 @@ from simulator.capacity.document import parse_overrides
 from simulator.capacity.results import Answer
 from simulator.capacity.scenario import Scenario
 from simulator.capacity.study import StudyPoint
-from simulator.cli.ask import footings_of, provenance_of
+from simulator.cli.ask import footings_of
+from simulator.cli.provenance import provenance_of
 from simulator.errors import Mistake, UserError
 from simulator.report.canvas import Drawing
 from simulator.ui import excerpt as excerpt_module
