@@ -164,9 +164,9 @@ def verdict(fit: Fit, levels: Sequence[Level], held: Sequence[Held]) -> tuple[st
             if (one.how, one.kind) == (how, kind):
                 off.append(one.median > target)
                 said.append(f"{WORDS[kind]}: median error {one.median:.1%} (goal {target:.0%})")
-    if fit.drift is not None and fit.drift > DRIFT:
+    if fit.pace is not None and fit.pace.change > DRIFT:
         off.append(True)
-        said.append(f"the endpoint itself changed by {fit.drift:.0%} between start and end: measure again when it is quiet")
+        said.append(f"the endpoint itself changed its speed by {fit.pace.change:.0%} during the run: measure again when it is quiet")
     if np.isfinite(fit.noise):
         said.append(f"repetitions of one cell differ by {fit.noise:.1%}: nothing can be predicted better than that")
     if not levels:

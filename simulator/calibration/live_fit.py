@@ -13,6 +13,7 @@ from simulator.calibration.cell import Cell, CellRow, Endpoint, RequestRow
 from simulator.calibration.live_cells import cell_of
 from simulator.calibration.live_law import FORMS, Coefficient, Form, LawFit, Observation, fit_law, intervals
 from simulator.calibration.live_overlay import Measured, Playing, playing
+from simulator.calibration.live_pace import STEADY, Pace, pace_of
 from simulator.calibration.live_play import CellPlay, Floats, play
 from simulator.calibration.live_rows import CLIENT, Excluded, clock_of, observations
 from simulator.calibration.live_traits import Trait, by_cell, traits
@@ -61,8 +62,8 @@ class Fit:
     errors : tuple of PhaseError
     noise : float
         Median absolute deviation of repetitions from their experiment's median, relative: nothing is predicted better.
-    drift : float or None
-        Largest over smallest median of the drift cells, less one.
+    pace : Pace or None
+        How the endpoint's speed changed during the run: measured times were divided by it. None where too few cells tell.
     clocks : dict of str to str
         Quantity -> the worst clock that an observation of it comes from.
     excluded : tuple of Excluded
@@ -75,7 +76,7 @@ class Fit:
     measured: Measured
     errors: tuple[PhaseError, ...]
     noise: float
-    drift: float | None
+    pace: Pace | None
     clocks: dict[str, str]
     excluded: tuple[Excluded, ...]
 
@@ -108,11 +109,16 @@ def fit_rows(
     usable = [cell for cell in cells if cell.kind in FITTED_TO] or [cell for cell in cells if cell.kind in FITTED_ELSE]
     made = {cell.cell: cell_of(cell) for cell in cells} if made is None else made
     measured = first_guess(endpoint, cells, rows, {})
+    drifting = [cell for cell in cells if cell.kind == "drift"]
+    told: Pace | None = None
     law: LawFit | None = None
     for number in range(ROUNDS):
         found = traits(endpoint, cells, flat, measured.law.floor_s)
         measured = with_traits(measured, found, endpoint, cells)
         seen, excluded = observe_cells(playing(measured), usable, rows, made)
+        told = pace_of([*seen, *observe_cells(playing(measured), drifting, rows, made)[0]], {cell.cell: cell for cell in cells})
+        pace = told or STEADY
+        seen = at_pace(seen, usable, pace)
         if len(seen) < FEWEST:
             raise UserError(Mistake("calibration", "cells", f"{len(seen)} usable times", f"at least {FEWEST}", _why(excluded)))
         forms: Sequence[Form] = FORMS if number == ROUNDS - 2 else (FORMS[0] if law is None else law.form,)
@@ -121,10 +127,10 @@ def fit_rows(
         law = replace(law, tried=law.tried if len(law.tried) > 1 else tried)
         measured = replace(measured, law=law.coefficients(measured.token_budget + measured.max_seqs), request_s=float(law.values[-1]))
     assert law is not None, "there is at least one round"
-    measured = replace(measured, request_s=request_time(measured, usable, rows, made))
+    measured = replace(measured, request_s=request_time(measured, usable, rows, made, pace))
     return Fit(
-        endpoint, found, law, intervals(law, seed), measured, phase_errors(law, measured, cells, rows, made),
-        noise(law.observations), drift(cells, rows), _clocks(usable, rows), tuple(excluded),
+        endpoint, found, law, intervals(law, seed), measured, phase_errors(law, measured, cells, rows, made, pace),
+        noise(law.observations), told, _clocks(usable, rows), tuple(excluded),
     )  # fmt: skip
 
 
@@ -139,6 +145,12 @@ def observe_cells(
     plays = play_cells(at, {cell.cell: made[cell.cell] for cell in cells})
     values = {name: step_seconds(at.law, one.steps) for name, one in plays.items()}
     return observations(cells, rows, plays, values)
+
+
+def at_pace(seen: Sequence[Observation], cells: Sequence[CellRow], pace: Pace) -> list[Observation]:
+    """Observations with their times divided by the pace of their moment."""
+    factors = {cell.cell: pace.at(cell) for cell in cells}
+    return [replace(one, seconds=one.seconds / factors[one.cell]) for one in seen]
 
 
 def play_cells(at: Playing, cells: Mapping[str, Cell]) -> dict[str, CellPlay]:
@@ -178,7 +190,9 @@ def with_traits(measured: Measured, found: dict[str, Trait], endpoint: Endpoint,
     return measured.told(found, endpoint, cells)
 
 
-def request_time(measured: Measured, cells: Sequence[CellRow], rows: dict[str, list[RequestRow]], made: Mapping[str, Cell]) -> float:
+def request_time(
+    measured: Measured, cells: Sequence[CellRow], rows: dict[str, list[RequestRow]], made: Mapping[str, Cell], pace: Pace
+) -> float:
     """Seconds of a call before the scheduler sees it: what clients measured beyond the steps, in the median of one-token prompts."""
     single = [cell for cell in cells if cell.kind in ("floor", "prefill") and rows.get(cell.cell)]
     plays = play_cells(playing(replace(measured, request_s=0.0)), {cell.cell: made[cell.cell] for cell in single})
@@ -187,7 +201,7 @@ def request_time(measured: Measured, cells: Sequence[CellRow], rows: dict[str, l
         for row in rows[cell.cell]:
             if row.measured and row.ttft_s is not None and (row.asked_output_tokens == 1 or not row.coalesced):
                 played = plays[cell.cell].requests[row.session, row.turn]
-                beyond.append((row.asked_prompt_tokens, row.ttft_s - (played.first_s - played.sent_s)))
+                beyond.append((row.asked_prompt_tokens, row.ttft_s / pace.at(cell) - (played.first_s - played.sent_s)))
     if not beyond:
         return measured.request_s
     beyond.sort()
@@ -196,7 +210,7 @@ def request_time(measured: Measured, cells: Sequence[CellRow], rows: dict[str, l
 
 
 def phase_errors(
-    law: LawFit, measured: Measured, cells: Sequence[CellRow], rows: dict[str, list[RequestRow]], made: Mapping[str, Cell]
+    law: LawFit, measured: Measured, cells: Sequence[CellRow], rows: dict[str, list[RequestRow]], made: Mapping[str, Cell], pace: Pace
 ) -> tuple[PhaseError, ...]:
     """In-sample and leave-one-out errors, extrapolation, and cells of other regimes predicted by the fit."""
     found = [*_errors("in-sample", law.observations, law.errors), *_errors("leave-one-out", law.observations, law.left_out)]
@@ -204,6 +218,7 @@ def phase_errors(
     others = [cell for cell in cells if cell.kind in ("prefix", "saturation") and cell.kind not in {o.kind for o in law.observations}]
     seen, _ = observe_cells(playing(measured), others, rows, made)
     if seen:
+        seen = at_pace(seen, others, pace)
         found += _errors("cross-regime", seen, law.predict(seen))
     return tuple(found)
 
@@ -239,16 +254,6 @@ def noise(seen: Sequence[Observation]) -> float:
         groups.setdefault((one.experiment, one.quantity), []).append(one.seconds)
     off = [abs(value / np.median(own) - 1) for own in groups.values() if len(own) > 1 for value in own]
     return float(np.median(off)) if off else float("nan")
-
-
-def drift(cells: Sequence[CellRow], rows: dict[str, list[RequestRow]]) -> float | None:
-    """How far the shortest times of the drift cells lie apart; None with fewer than two."""
-    times = []
-    for cell in cells:
-        own = [row.end_s - row.sent_s for row in rows.get(cell.cell, ()) if row.measured and row.error is None]
-        if cell.kind == "drift" and own:
-            times.append(min(own))
-    return max(times) / min(times) - 1 if len(times) > 1 else None
 
 
 def _clocks(cells: Sequence[CellRow], rows: dict[str, list[RequestRow]]) -> dict[str, str]:

@@ -26,7 +26,8 @@ def fit_json(fit: Fit) -> dict[str, Any]:
             "valid": {"seqs": fit.measured.valid_seqs, "context_tokens": fit.measured.valid_context_tokens},
             "errors": [asdict(one) for one in fit.errors],
             "noise": fit.noise,
-            "drift": fit.drift,
+            "drift": None if fit.pace is None else fit.pace.change,
+            "pace": None if fit.pace is None else {"times_s": fit.pace.times_s.tolist(), "factors": fit.pace.factors.tolist()},
             "clocks": fit.clocks,
             "excluded": [asdict(one) for one in fit.excluded],
         }

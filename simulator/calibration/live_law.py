@@ -29,6 +29,9 @@ ILL = 1e4
 BETTER = 0.95
 """A form with more columns must bring the error on left-out cells below this share of a simpler one's."""
 
+EXACT = 1e-4
+"""Error on left-out cells below which no other form is better: the rest is rounding."""
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -194,7 +197,7 @@ def fit_law(observations: Sequence[Observation], forms: Sequence[Form] = FORMS) 
         tried.append(LawFit(form, solve(matrix, seconds), tuple(observations), left, ()))
     scores = [float(np.mean(np.abs(fit.left_out))) for fit in tried]
     best = int(np.argmin(scores))
-    if scores[best] > BETTER * scores[0]:
+    if scores[best] > BETTER * scores[0] or scores[0] < EXACT:
         best = 0
     found = tried[best]
     ranking = tuple((fit.form, float(np.median(np.abs(fit.left_out)))) for fit in tried)

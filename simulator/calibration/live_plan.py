@@ -8,6 +8,9 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,14 +22,45 @@ from simulator.calibration.nnls import Floats, relative_fit
 
 Params = Mapping[str, float]
 
-PHASES = {
-    "floor": 0.02, "drift start": 0.02, "prefill": 0.16, "decode": 0.14, "granularity": 0.02, "branch": 0.02, "context": 0.14,
-    "drift middle": 0.02, "prefix": 0.07, "mixed": 0.08, "twins": 0.05, "capacity": 0.08, "saturation": 0.06, "replay": 0.10,
-    "drift end": 0.02,
-}  # fmt: skip
-"""Share of the budget of each phase; what one leaves over the later ones have."""
+ALONE = ((), ("replay",), ("twins", "capacity"), ("saturation", "replay"))
+"""What each round ends with, beside the phases that every round repeats: so a machine that turns slower does so for all of those alike.
+Phases that look at rows before they go on have one round; the replay has two, and time for the first is put aside."""
 
-MOST_REPETITIONS, FEWEST_REPETITIONS = 5, 3
+SHARES = {
+    "drift": 0.04, "floor": 0.015, "prefill": 0.17, "granularity": 0.015, "branch": 0.015, "decode": 0.14, "context": 0.14,
+    "prefix": 0.07, "mixed": 0.08, "twins": 0.05, "capacity": 0.08, "saturation": 0.06, "replay": 0.125,
+}  # fmt: skip
+"""Share of the budget of each phase, over all rounds; what one leaves over the later ones have."""
+
+
+class Slot(NamedTuple):
+    """One turn of a phase: its ``number`` is that of its cells' repetition, 0 for phases that go on from one cell to the next."""
+
+    phase: str
+    number: int
+
+
+def _slots() -> tuple[Slot, ...]:
+    """The whole plan in order, with a drift cell every few phases."""
+    found: list[str] = []
+    for alone in ALONE:
+        found += ["drift", "floor", "prefill", "granularity", "branch", "drift", "decode", "context", "drift", "prefix", "mixed"]
+        found += ["drift", *alone] if alone else []
+    found.append("drift")
+    once = ("twins", "capacity", "saturation")
+    return tuple(Slot(phase, 0 if phase in once else found[: place + 1].count(phase)) for place, phase in enumerate(found))
+
+
+SLOTS = _slots()
+TIMES = Counter(slot.phase for slot in SLOTS)
+FIRST_REPLAY = SLOTS.index(Slot("replay", 1))
+
+FEWEST = 2
+"""Experiments of a phase that the first round asks, whatever they cost."""
+
+SPARSE = 3
+"""Of so many drift cells one is asked whatever it costs."""
+
 USUAL_CONTEXT, USUAL_SEATS = 8192, 64
 LONGEST_PROMPT = 32_768
 """Longer prompts are not swept: a run that needs them says so with its own budget of days."""
@@ -43,18 +77,25 @@ MOST_TIES = 5
 FIRST_SPEED = np.array([0.02, 2e-4, 0.02, 2e-4])
 """Guess of seconds per request, prompt token, step and output token, before any row is there."""
 
+FIRST_GAP_S = 0.1
 SAFETY = 1.1
 
 
 def next_cells(endpoint: Endpoint, budget_s: float, cells: Sequence[CellRow], requests: Sequence[RequestRow], seed: int = 0) -> list[Cell]:
-    """The cells to run next, in order; none when the plan is done or the budget spent."""
+    """The cells to run next, in order; none when the plan is done."""
     view = View(endpoint, budget_s, tuple(cells), tuple(requests), speed(cells), seed)
     done = {cell.cell for cell in cells}
-    for phase in PHASES:
-        todo = [cell for cell in view.phase(phase) if cell.id not in done]
+    for place in range(max(map(place_of, cells), default=0), len(SLOTS)):
+        todo = [cell for cell in view.slot(place) if cell.id not in done]
         if todo:
             return todo
     return []
+
+
+def place_of(cell: CellRow) -> int:
+    """Which slot of the plan a cell belongs to."""
+    phase = "twins" if "twin" in cell.params else cell.kind
+    return SLOTS.index(Slot(phase, min(cell.repetition, TIMES[phase]) if TIMES[phase] > 1 else 0))
 
 
 @dataclass(frozen=True)
@@ -70,17 +111,25 @@ class Expected:
 def expected(endpoint: Endpoint, budget_s: float, seed: int = 0) -> Expected:
     """Time and tokens of the plan as it looks before it starts. Adaptive phases count as their first cells."""
     view = View(endpoint, budget_s, (), (), FIRST_SPEED, seed)
-    cells = [cell for phase in PHASES for cell in view.phase(phase)]
+    cells = [cell for place in range(len(SLOTS)) for cell in view.slot(place)]
     prompt, output = (sum(cell.tokens[i] for cell in cells) for i in (0, 1))
-    return Expected(min(budget_s, SAFETY * sum(cost_s(cell, FIRST_SPEED) for cell in cells)), len(cells), prompt, output)
+    return Expected(min(budget_s, sum(view.cost_s(cell) for cell in cells)), len(cells), prompt, output)
 
 
 def work(cell: Cell) -> Floats:
     """What a cell's time goes with: requests of the longest lane, prompt tokens, steps of the longest lane, and output tokens."""
-    prompt, output = cell.tokens
+    prompt, output = fresh_tokens(cell), cell.tokens[1]
     requests = max(len(session) for session in cell.sessions)
     steps = max(sum(turn.output_tokens for turn in session) for session in cell.sessions)
     return np.array([requests, prompt, steps, output], dtype=np.float64)
+
+
+def fresh_tokens(cell: Cell) -> int:
+    """Prompt tokens that no request of the cell before had: what is found again costs little."""
+    ends: dict[int, int] = {}
+    for span in (span for session in cell.sessions for turn in session for span in turn.prompt):
+        ends[span.stream] = max(ends.get(span.stream, 0), span.start + span.tokens)
+    return sum(ends.values())
 
 
 def waits_s(cell: Cell) -> float:
@@ -105,6 +154,12 @@ TIMED = ("floor", "prefill", "decode", "context", "drift")
 def cost_s(cell: Cell, rates: Floats) -> float:
     """Seconds that a cell will take."""
     return float(work(cell) @ rates) + waits_s(cell)
+
+
+def between_s(cells: Sequence[CellRow]) -> float:
+    """Seconds between one cell and the next: counters are read, bodies made, connections opened."""
+    gaps = [max(0.0, after.start_s - before.end_s) for before, after in pairwise(cells)]
+    return sum(gaps) / len(gaps) if gaps else FIRST_GAP_S
 
 
 def _powers(low: float, high: float, factor: float = 2.0) -> list[int]:
@@ -146,56 +201,59 @@ class View:
     def seats(self) -> int:
         return self.endpoint.max_seqs or USUAL_SEATS
 
-    def phase(self, name: str) -> list[Cell]:
-        """All cells of a phase as far as they are known, those that have rows too."""
-        kind = name.split()[0]
-        if kind == "drift":
-            number = ("start", "middle", "end").index(name.split()[1]) + 1
-            return [make_cell("drift", {"prompt": min(512, self.longest // 2), "output": 16, "turns": 3}, number)]
-        if name in ("twins", "capacity", "saturation"):
-            return list({"twins": self.twins, "capacity": self.capacity, "saturation": self.saturation}[name]())
+    def slot(self, place: int) -> list[Cell]:
+        """All cells of a slot as far as they are known, those that have rows too."""
+        phase, number = SLOTS[place]
+        left_s = self.allowance_s(place)
+        if phase == "drift":
+            cells = [make_cell("drift", {"prompt": min(512, self.longest // 2), "output": 16, "turns": 3}, number)]
+            return self.affordable(cells, left_s, 0 if (number - 1) % SPARSE else 1)
+        alone = {"twins": self.twins, "capacity": self.capacity, "saturation": self.saturation}.get(phase)
+        if alone:
+            return list(alone(left_s))
+        if phase == "replay":
+            cells = [make_cell(phase, params, number) for params in self.replay(left_s)]
+            return cells if place == FIRST_REPLAY or sum(map(self.cost_s, cells)) <= left_s else []
         experiments = {
             "floor": self.floor, "prefill": self.prefill, "decode": self.decode, "context": self.context, "mixed": self.mixed,
-            "prefix": self.prefix, "branch": self.branch, "granularity": self.granularity, "replay": self.replay,
-        }[kind]()  # fmt: skip
-        return self.repeated(name, kind, list(experiments))
-
-    def allowance_s(self, name: str) -> float:
-        """Seconds for a phase: its share, among the phases from it on, of what earlier ones have left."""
-        names = list(PHASES)
-        place = names.index(name)
-        before = sum(cell.end_s - cell.start_s for cell in self.cells if self.place(cell) < place)
-        share = PHASES[name] / sum(PHASES[later] for later in names[place:])
-        return max(0.0, self.budget_s - before) * share
-
-    def place(self, cell: CellRow) -> int:
-        """Number of the phase that a cell belongs to."""
-        name = cell.kind
-        if name == "drift":
-            name = f"drift {('start', 'middle', 'end')[min(cell.repetition, 3) - 1]}"
-        elif "twin" in cell.params:
-            name = "twins"
-        return list(PHASES).index(name)
-
-    def repeated(self, name: str, kind: str, experiments: Sequence[Params]) -> list[Cell]:
-        """As many experiments and repetitions as the phase's time allows, in seeded random order."""
-        once = [make_cell(kind, params, 1) for params in experiments]
-        costs = [SAFETY * cost_s(cell, self.rates) for cell in once]
-        left = self.allowance_s(name)
-        times = 1 if kind in ("replay", "branch", "granularity") else FEWEST_REPETITIONS
-        chosen: list[Params] = []
-        spent = 0.0
-        for params, cost in zip(experiments, costs, strict=True):
-            if spent + times * cost > left and len(chosen) >= (len(experiments) if name in ("floor", "replay") else 2):
-                continue
-            chosen.append(params)
-            spent += cost
-        most = MOST_REPETITIONS if kind != "replay" else 2
-        repetitions = int(min(most, max(1, left // max(spent, 1e-9))))
-        cells = [make_cell(kind, params, number) for number in range(1, repetitions + 1) for params in chosen]
-        if kind != "replay":
-            random.Random(f"{self.seed} {name}").shuffle(cells)
+            "prefix": self.prefix, "branch": self.branch, "granularity": self.granularity,
+        }[phase]()  # fmt: skip
+        cells = self.affordable([make_cell(phase, params, number) for params in experiments], left_s, FEWEST if number == 1 else 0)
+        random.Random(f"{self.seed} {phase} {number}").shuffle(cells)
         return cells
+
+    def allowance_s(self, place: int) -> float:
+        """Seconds for a slot: its share, among the slots from it on, of what was left when it began, with time put aside for a replay."""
+        shares = [SHARES[slot.phase] / TIMES[slot.phase] for slot in SLOTS]
+        planned = 0.0 if self.cells else self.budget_s * sum(shares[:place])
+        begun_s = max((cell.end_s for cell in self.cells if place_of(cell) < place), default=planned)
+        left_s = self.budget_s - begun_s
+        aside_s = self.least_replay_s if place < FIRST_REPLAY else 0.0
+        return max(0.0, left_s - aside_s) * shares[place] / sum(shares[place:])
+
+    @cached_property
+    def least_replay_s(self) -> float:
+        """Seconds of the shortest replay."""
+        return sum(self.cost_s(make_cell("replay", params, 1)) for params in self.replay(0.0))
+
+    def cost_s(self, cell: Cell) -> float:
+        """Seconds that a cell will take with what comes before and after it, with a margin."""
+        return SAFETY * (cost_s(cell, self.rates) + between_s(self.cells))
+
+    def affordable(self, cells: Sequence[Cell], left_s: float, fewest: int) -> list[Cell]:
+        """The first cells that fit, at least the ``fewest`` first."""
+        chosen: list[Cell] = []
+        for cell in cells:
+            cost = self.cost_s(cell)
+            if cost <= left_s or len(chosen) < fewest:
+                chosen.append(cell)
+                left_s -= cost
+        return chosen
+
+    def asked(self, kind: str, params: Params) -> Params:
+        """The parameters of an earlier cell that was like these, so that it is repeated as it was; else these."""
+        keys = [key for key in params if key in ("batch", "prompt", "agents")]
+        return next((cell.params for cell in self.done(kind, keys[0]) if all(cell.params.get(k) == params[k] for k in keys)), params)
 
     # ------------------------------------------------------------------------------------------------- experiments, the telling ones first
 
@@ -228,8 +286,9 @@ class View:
             if batch < self.seats:
                 step_s = float(self.rates[2] + batch * self.rates[3])
                 output = min(96, self.longest // 4)
-                yield {"batch": batch, "context": DECODE_CONTEXT, "output": output, "prompt": int(share * self.longest), "turns": 2,
-                       "wait_s": round(0.2 * output * step_s, 3)}  # fmt: skip
+                params = {"batch": batch, "context": DECODE_CONTEXT, "output": output, "prompt": int(share * self.longest), "turns": 2,
+                          "wait_s": round(0.2 * output * step_s, 3)}  # fmt: skip
+                yield self.asked("mixed", params)
 
     def prefix(self) -> Iterator[Params]:
         for length in (min(4096, self.longest // 2), self.longest):
@@ -243,38 +302,37 @@ class View:
     def granularity(self) -> Iterator[Params]:
         yield {"prompt": min(1024, self.longest)}
 
-    def replay(self) -> Iterator[Params]:
+    def replay(self, left_s: float) -> Iterator[Params]:
         context = self.longest
         size = min(1.0, context / 65_536)
         base = {"prompt_scale": round(size, 4), "output_scale": 0.25, "wait_scale": 0.25, "run_calls": 8, "most_prompt": int(0.9 * context),
                 "most_output": min(256, context // 16), "seed": 11 + self.seed}  # fmt: skip
-        left = self.allowance_s("replay") / len(AGENTS)
         for agents in AGENTS:
             if agents <= self.seats:
                 calls = 24
-                while calls > 6 and cost_s(make_cell("replay", {**base, "agents": agents, "calls": calls}, 1), self.rates) > left:
+                while calls > 6 and self.cost_s(make_cell("replay", {**base, "agents": agents, "calls": calls}, 1)) > left_s / len(AGENTS):
                     calls = calls * 3 // 4
-                yield {"agents": agents, "calls": calls, **base}
+                yield self.asked("replay", {"agents": agents, "calls": calls, **base})
 
     # ---------------------------------------------------------------------------------------------------------- phases that look first
 
     def done(self, kind: str, key: str) -> list[CellRow]:
         return sorted((cell for cell in self.cells if cell.kind == kind and key in cell.params), key=lambda cell: cell.params[key])
 
-    def capacity(self) -> Iterator[Cell]:
-        """Twice as many prompts each time, until some are not found again."""
+    def capacity(self, left_s: float) -> Iterator[Cell]:
+        """Twice as many prompts each time, until some are not found again; somewhat more than the server tells for a beginning."""
         block = traits(self.endpoint, self.cells, self.requests)["block_tokens"].best
         if not isinstance(block, int) or not self.endpoint.cached_tokens:
             return
         length = max(1, min(self.longest, 2048) // block) * block + 1
-        prompts, left = 4, self.allowance_s("capacity")
+        prompts = max(4, (self.endpoint.kv_blocks or 0) * 5 // 4 // (length // block) + 1)
         rows = by_cell(self.requests)
         spent = 0.0
         while True:
             cell = make_cell("capacity", {"prompts": prompts, "prompt": length}, 1)
-            spent += SAFETY * cost_s(cell, self.rates) / 2  # what is found again costs little
+            spent += self.cost_s(cell)
             own = rows.get(cell.id)
-            if own is None and spent > left:
+            if own is None and spent > left_s:
                 return
             yield cell
             if own is None:
@@ -282,12 +340,12 @@ class View:
             cached = [row.cached_tokens or 0 for row in own if row.measured]
             if not cached or min(cached) < length - 1:
                 again = make_cell("capacity", cell.params, 2)
-                if again.id in rows or SAFETY * cost_s(again, self.rates) <= left - spent:
+                if again.id in rows or self.cost_s(again) <= left_s - spent:
                     yield again
                 return
             prompts *= 2
 
-    def twins(self) -> Iterator[Cell]:
+    def twins(self, left_s: float) -> Iterator[Cell]:
         """Pairs of prompts of the sizes that rule out most token budgets."""
         asked = self.done("mixed", "twin")
         spent = sum(cell.end_s - cell.start_s for cell in asked)
@@ -296,7 +354,7 @@ class View:
         sizes = Counter(int(cell.params["twin"]) for cell in asked)
         tied = next((size for size, count in sizes.items() if size not in told and count < MOST_TIES), None)
         size = next_twin(seen, self.longest) if tied is None else tied
-        if size is None or spent > self.allowance_s("twins") or (tied is None and size in sizes):
+        if size is None or spent > left_s or (tied is None and size in sizes):
             return
         wait_s = round(max(0.002, 0.25 * float(self.rates[1]) * self.longest), 4)
         params = next((cell.params for cell in asked if cell.params["twin"] == size), None)
@@ -311,15 +369,15 @@ class View:
         times = [row.tpot_s for row in self.requests if row.cell in single and row.tpot_s is not None]
         return float(np.median(times)) if times else float(self.rates[2])
 
-    def saturation(self) -> Iterator[Cell]:
+    def saturation(self, left_s: float) -> Iterator[Cell]:
         """Twice as many clients each time, until output grows by less than `GAIN`."""
         prompt, output = min(256, self.longest // 4), min(64, self.longest // 4)
         clients, before, spent = 1, 0.0, 0.0
         while clients <= 4 * self.seats:
             cell = make_cell("saturation", {"clients": clients, "prompt": prompt, "output": output, "turns": 2}, 1)
             row = next((row for row in self.cells if row.cell == cell.id), None)
-            spent += SAFETY * cost_s(cell, self.rates) if row is None else row.end_s - row.start_s
-            if row is None and spent > self.allowance_s("saturation") and clients > 1:
+            spent += self.cost_s(cell) if row is None else row.end_s - row.start_s
+            if row is None and spent > left_s and clients > 1:
                 return
             yield cell
             if row is None:

@@ -62,7 +62,7 @@ def clock_of(cell: CellRow, rows: Sequence[RequestRow], quantity: str) -> str:
 def observations(
     cells: Iterable[CellRow], rows: Mapping[str, Sequence[RequestRow]], plays: Mapping[str, CellPlay], values: Mapping[str, Floats]
 ) -> tuple[list[Observation], list[Excluded]]:
-    """What cells say of the law.
+    """What cells say of the law. Of a batch of short prompts, chance says which share the first step: no prefill.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def observations(
         if why := why_not(cell, own):
             excluded.append(Excluded(cell.cell, why))
             continue
-        for quantity in ("prefill", "decode"):
+        for quantity in ("prefill", "decode") if cell.kind != "decode" or cell.lanes == 1 else ("decode",):
             one = observe(cell, own, plays[cell.cell], values[cell.cell], quantity)
             if isinstance(one, str):
                 excluded.append(Excluded(cell.cell, f"{quantity}: {one}"))

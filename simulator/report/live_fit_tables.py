@@ -5,6 +5,7 @@ import math
 from simulator.calibration.live_check import NAMES, QUANTITIES, Check
 from simulator.calibration.live_drift import Drift
 from simulator.calibration.live_fit import Fit
+from simulator.calibration.live_pace import Pace
 from simulator.report.phrases import number, plain
 from simulator.report.tables import Sheet
 
@@ -65,9 +66,18 @@ def errors_sheet(fit: Fit) -> Sheet:
         (one.how, one.kind, one.quantity, f"{one.count}", f"{one.median:.1%}", signed(one.bias), f"{one.worst:.1%}") for one in fit.errors
     )
     noise = f"{fit.noise:.1%}" if math.isfinite(fit.noise) else "unknown, for no cell was repeated"
-    drift = "" if fit.drift is None else f"; the drift cell varied by {fit.drift:.1%} between start and end"
     columns = ("prediction", "phase", "time", "cells", "median", "bias", "worst")
-    return Sheet("Errors by phase", columns, rows, "lllrrrr", f"noise floor, from repetitions: {noise}{drift}")
+    return Sheet("Errors by phase", columns, rows, "lllrrrr", f"noise floor, from repetitions: {noise}; {pace_words(fit.pace)}")
+
+
+def pace_words(pace: Pace | None) -> str:
+    """What was done about an endpoint that changed during the run."""
+    if pace is None:
+        return "too few drift cells to say whether the endpoint's speed changed"
+    if pace.change == 0:
+        return "drift cells differ by no more than noise: times are taken as measured"
+    low, high = pace.factors.min(), pace.factors.max()
+    return f"the endpoint's speed changed during the run: times were divided by a pace of {low:.2f} to {high:.2f}, the replay's were not"
 
 
 def replay_sheet(check: Check) -> Sheet:

@@ -34,7 +34,8 @@ class StandIn:
     """Answers cells in virtual time.
 
     ``noise`` is the relative deviation of step times, half of its variance common to a cell; ``stalls`` is the share of cells in which
-    a step hangs for a third of a second; without ``metrics`` only the client's clocks tell times.
+    a step hangs for a third of a second; ``pace`` says how much longer steps take at a moment of the run; without ``metrics`` only the
+    client's clocks tell times; ``gap_s`` goes by between two cells.
     """
 
     pool: Pool
@@ -42,7 +43,9 @@ class StandIn:
     request_s: float = 0.002
     noise: float = 0.0
     stalls: float = 0.0
+    pace: Callable[[float], float] = lambda moment_s: 1.0
     metrics: bool = True
+    gap_s: float = 0.0
     seed: int = 7
     now_s: float = 0.0
     cells: list[CellRow] = field(default_factory=list)
@@ -64,7 +67,7 @@ class StandIn:
 
     def warp(self, found: CellPlay, random: np.random.Generator) -> Callable[[float], float]:
         """Virtual time as the noise bends it: every step takes somewhat longer or shorter, and in some cells one step hangs."""
-        length = np.diff(found.ends_s, prepend=0.0)
+        length = self.pace(self.now_s) * np.diff(found.ends_s, prepend=0.0)
         bent = length * np.exp(self.noise * (random.standard_normal(len(length)) + random.standard_normal()) / np.sqrt(2))
         if random.random() < self.stalls:
             bent[random.integers(len(bent))] += 0.3
@@ -88,7 +91,8 @@ class StandIn:
             )  # fmt: skip
             for name, value in (("prefill_s", first - admitted), ("prefill_count", 1), ("decode_s", last - first), ("decode_count", 1)):
                 sums[name] += value
-        start, self.now_s = self.now_s, max(row.end_s for row in rows)
+        start, end = self.now_s, max(row.end_s for row in rows)
+        self.now_s = end + self.gap_s
         self.requests += rows
         metrics = sums if self.metrics else {}
-        self.cells.append(CellRow(cell.id, cell.kind, cell.repetition, cell.params, cell.lanes, start, self.now_s, len(rows), 0, metrics))
+        self.cells.append(CellRow(cell.id, cell.kind, cell.repetition, cell.params, cell.lanes, start, end, len(rows), 0, metrics))

@@ -24,12 +24,13 @@ from tests.unit.stand_in import StandIn, hidden_pool
 
 LAW = {"floor_s": 0.0025, "sequence_s": 128e-6, "context_token_s": 0.3e-6, "prefill_token_s": 55e-6, "prefill_pair_s": 27e-9}
 WITHIN = 0.03
+BUDGET_S = 80
 
 
 @pytest.fixture(scope="module")
 def exact() -> tuple[StandIn, Fit]:
     found = StandIn(hidden_pool(LAW, blocks=193, budget=512, seats=24), block_tokens=32)
-    found.calibrate(40)
+    found.calibrate(BUDGET_S)
     return found, fit_rows(found.endpoint, found.cells, found.requests)
 
 
@@ -52,8 +53,8 @@ def test_the_engine_is_found_by_experiment(exact: tuple[StandIn, Fit]) -> None:
 
 @pytest.mark.parametrize("metrics", [True, False])
 def test_noise_and_stalls_leave_coefficients_within_3_percent_or_their_interval(metrics: bool) -> None:
-    found = StandIn(hidden_pool(LAW, blocks=300, budget=1024, seats=16), block_tokens=16, noise=0.05, stalls=0.05, metrics=metrics)
-    found.calibrate(30)
+    found = StandIn(hidden_pool(LAW, blocks=300, budget=1024, seats=16), block_tokens=16, noise=0.03, stalls=0.05, metrics=metrics)
+    found.calibrate(BUDGET_S)
     fit = fit_rows(found.endpoint, found.cells, found.requests)
     for one in fit.coefficients:
         if one.name in LAW:
@@ -65,23 +66,50 @@ def test_noise_and_stalls_leave_coefficients_within_3_percent_or_their_interval(
     assert 0.0 < fit.noise < 0.06
 
 
+def test_an_endpoint_that_slows_down_gives_the_law_of_its_mean_speed() -> None:
+    found = StandIn(hidden_pool(LAW, blocks=193, budget=512, seats=24), block_tokens=32, pace=lambda now_s: 0.9 + 0.2 * now_s / BUDGET_S)
+    found.calibrate(BUDGET_S)
+    fit = fit_rows(found.endpoint, found.cells, found.requests)
+    assert fit.pace is not None
+    assert fit.pace.change == pytest.approx(0.2, abs=0.03)
+    mean = 0.9 + 0.1 * found.now_s / BUDGET_S
+    assert {one.name: one.value / mean for one in fit.coefficients} == {
+        name: pytest.approx(value, rel=WITHIN) for name, value in LAW.items()
+    }
+    assert fit.noise < 0.005, "what repetitions differ by is the pace alone"
+
+
+def test_a_steady_endpoint_has_no_pace(exact: tuple[StandIn, Fit]) -> None:
+    _, fit = exact
+    assert fit.pace is not None
+    assert fit.pace.change < 1e-6
+
+
+def test_short_and_long_budgets_reach_the_replay() -> None:
+    for budget_s in (25, 40):
+        found = StandIn(hidden_pool(LAW, blocks=193, budget=512, seats=24), block_tokens=32, gap_s=0.15)
+        found.calibrate(budget_s)
+        assert {cell.params["agents"] for cell in found.cells if cell.kind == "replay"} == {1, 4, 12}
+        assert found.now_s < 1.1 * budget_s
+
+
 def test_a_plan_is_resumed_where_it_was(exact: tuple[StandIn, Fit]) -> None:
     whole, _ = exact
     half = len(whole.cells) // 2
     kept = whole.cells[:half]
     names = {cell.cell for cell in kept}
     rows = [row for row in whole.requests if row.cell in names]
-    todo = next_cells(whole.endpoint, 40, kept, rows)
+    todo = next_cells(whole.endpoint, BUDGET_S, kept, rows)
     assert todo
     assert not names & {cell.id for cell in todo}
-    assert next_cells(whole.endpoint, 40, whole.cells, whole.requests) == []
+    assert next_cells(whole.endpoint, BUDGET_S, whole.cells, whole.requests) == []
 
 
 def test_a_plan_keeps_its_budget_and_says_before_what_it_takes(exact: tuple[StandIn, Fit]) -> None:
     found, _ = exact
-    assert found.now_s < 1.15 * 40
-    before = expected(found.endpoint, 40)
-    assert 0 < before.seconds <= 40
+    assert found.now_s < 1.1 * BUDGET_S
+    before = expected(found.endpoint, BUDGET_S)
+    assert 0 < before.seconds <= BUDGET_S
     assert before.prompt_tokens > before.output_tokens > 0
 
 
