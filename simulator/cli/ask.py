@@ -249,7 +249,7 @@ def _with_draws(changes: list[str] | None, draws: int | None) -> list[str]:
 
 
 def _write_timeline(path: Path, asked: Scenario, agents: int | None) -> None:
-    """The first seed once more, with its event log; gzip by the file's name."""
+    """The first seed once more, with its event log; gzip by the file's name. Perfetto shows names as they stand, so nothing is escaped."""
     import gzip
     import json
 
@@ -257,7 +257,7 @@ def _write_timeline(path: Path, asked: Scenario, agents: int | None) -> None:
     from simulator.cli.files import write_bytes
     from simulator.report.timeline import timeline
 
-    records = ",\n".join(json.dumps(record, separators=(",", ":")) for record in timeline(*play_logged(asked, agents)))
+    records = ",\n".join(json.dumps(record, separators=(",", ":"), ensure_ascii=False) for record in timeline(*play_logged(asked, agents)))
     content = f'{{"displayTimeUnit":"ms","traceEvents":[\n{records}\n]}}\n'.encode()
     write_bytes(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 

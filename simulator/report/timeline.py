@@ -1,6 +1,8 @@
 """A run as a timeline for the Perfetto viewer: a track per agent, one per rank, and counters. Inputs are a world and its event log.
 
-The records are those of the Chrome trace format: slices (``X``), counters (``C``) and names of tracks (``M``), with times in microseconds.
+The records are those of the Chrome trace format: slices (``X``), counters (``C``) and names of tracks (``M``). Times are whole
+microseconds: Perfetto drops a slice that begins before the one ahead of it has ended, if by a nanosecond. A track 0 it takes for its
+process's own, and so one with the number of its process: hence `agent_track` and `rank_track`.
 """
 
 from collections import defaultdict, deque
@@ -30,8 +32,11 @@ Record = dict[str, Any]
 
 AGENTS = 1
 """Process number of the agents; worker ``w`` has ``AGENTS + 1 + w``."""
-US_PER_PS = 1e-6
+LANES, RANKS = 10**6, 1000
+"""Where numbers of tracks begin: of agents' threads, and of each worker's ranks."""
+PS_PER_US = 10**6
 W_PER_UJ_PER_PS = 1e6
+POWER = "accelerator power"
 HIT_CALLS = 50
 """The hit rate is that of a worker's last so many admissions, in tokens."""
 
@@ -64,6 +69,16 @@ class _Shard:
     ended_ps: int = -1
 
 
+def agent_track(lane: int) -> int:
+    """Number of the track of an agent's thread, which no other track of the file has."""
+    return LANES + lane
+
+
+def rank_track(worker: int, rank: int) -> int:
+    """Number of the track of a rank, which no other track of the file has."""
+    return RANKS * (AGENTS + 1 + worker) + rank
+
+
 def timeline(world: World, output: Output) -> Iterator[Record]:
     """The records of a run whose event log was kept.
 
@@ -84,13 +99,13 @@ def _names(world: World, workers: list[Pool]) -> Iterator[Record]:
     yield {"ph": "M", "name": "process_name", "pid": AGENTS, "tid": 0, "args": {"name": "agents"}}
     for lane in range(len(world.fleet.start_ps) * width):
         name = f"agent {lane // width}" + (f", thread {lane % width}" if lane % width else "")
-        yield {"ph": "M", "name": "thread_name", "pid": AGENTS, "tid": lane, "args": {"name": name}}
-        yield {"ph": "M", "name": "thread_sort_index", "pid": AGENTS, "tid": lane, "args": {"sort_index": lane}}
+        yield {"ph": "M", "name": "thread_name", "pid": AGENTS, "tid": agent_track(lane), "args": {"name": name}}
+        yield {"ph": "M", "name": "thread_sort_index", "pid": AGENTS, "tid": agent_track(lane), "args": {"sort_index": lane}}
     for number, pool in enumerate(workers):
         pid = AGENTS + 1 + number
         yield {"ph": "M", "name": "process_name", "pid": pid, "tid": 0, "args": {"name": f"worker {number} ({roles[pool.role]})"}}
         for rank in range(pool.ranks):
-            yield {"ph": "M", "name": "thread_name", "pid": pid, "tid": rank, "args": {"name": f"rank {rank}"}}
+            yield {"ph": "M", "name": "thread_name", "pid": pid, "tid": rank_track(number, rank), "args": {"name": f"rank {rank}"}}
 
 
 def _agents(world: World, output: Output, shards: dict[tuple[int, int], _Shard]) -> Iterator[Record]:
@@ -99,8 +114,8 @@ def _agents(world: World, output: Output, shards: dict[tuple[int, int], _Shard])
 
     def turn(lane: int, at_ps: int, phase: str, **args: int) -> Iterator[Record]:
         own = lanes[lane]
-        if own.phase and at_ps > own.since_ps:
-            yield _slice(AGENTS, lane, own.phase, own.since_ps, at_ps, own.args)
+        if own.phase and _us(at_ps) > _us(own.since_ps):
+            yield _slice(AGENTS, agent_track(lane), own.phase, own.since_ps, at_ps, own.args)
         own.phase, own.since_ps, own.args = phase, at_ps, dict(args)
 
     for time_ps, kind, worker, rank, lane, a, b, c in output.events.tolist():
@@ -159,22 +174,22 @@ def _ranks(output: Output, workers: list[Pool]) -> Iterator[Record]:
             if b or a != shard.decodes or shard.prefill_tokens or time_ps != shard.ended_ps:
                 yield from _run_of_steps(shard, worker, rank)
                 shard.decodes, shard.prefill_tokens, shard.began_ps, shard.steps = a, b, time_ps, 0
-                yield _counter(worker, f"KV use, rank {rank} (%)", time_ps, round(100 * (1 - c / shard.kind.blocks_per_rank), 2))
+                yield _counter(worker, f"KV use, rank {rank}", "%", time_ps, round(100 * (1 - c / shard.kind.blocks_per_rank), 2))
                 if rank == 0 and hits[worker]:
                     known = sum(tokens for _, tokens in hits[worker])
                     yield _counter(
-                        worker, "prefix hit rate (%)", time_ps, round(100 * sum(cached for cached, _ in hits[worker]) / known, 2)
+                        worker, "prefix hit rate", "%", time_ps, round(100 * sum(cached for cached, _ in hits[worker]) / known, 2)
                     )
         elif kind == EVENT_STEP:
             for number in range(workers[worker].ranks):
                 shard = shards[worker, number]
                 shard.ended_ps, shard.steps = time_ps + a, shard.steps + 1
             if time_ps > busy_until[worker]:
-                yield _counter(worker, "watts", busy_until[worker], idle_w[worker])
+                yield _counter(worker, POWER, "W", busy_until[worker], idle_w[worker])
                 shown_w[worker] = idle_w[worker]
             watts = round(b / a * W_PER_UJ_PER_PS, 1)
             if watts != shown_w[worker]:
-                yield _counter(worker, "watts", time_ps, watts)
+                yield _counter(worker, POWER, "W", time_ps, watts)
             busy_until[worker], shown_w[worker] = time_ps + a, watts
     for (worker, rank), shard in shards.items():
         yield from _run_of_steps(shard, worker, rank)
@@ -183,19 +198,20 @@ def _ranks(output: Output, workers: list[Pool]) -> Iterator[Record]:
 def _run_of_steps(shard: _Shard, worker: int, rank: int) -> Iterator[Record]:
     parts = [f"prefill {shard.prefill_tokens}"] if shard.prefill_tokens else []
     parts += [f"decode × {shard.decodes}"] if shard.decodes else []
-    if parts and shard.steps:
+    if parts and _us(shard.ended_ps) > _us(shard.began_ps):
         args = {"steps": shard.steps, "decoding": shard.decodes, "prefill_tokens": shard.prefill_tokens}
-        yield _slice(AGENTS + 1 + worker, rank, " + ".join(parts), shard.began_ps, shard.ended_ps, args)
+        yield _slice(AGENTS + 1 + worker, rank_track(worker, rank), " + ".join(parts), shard.began_ps, shard.ended_ps, args)
 
 
 def _slice(pid: int, tid: int, name: str, begin_ps: int, end_ps: int, args: Record) -> Record:
-    times = {"ts": _us(begin_ps), "dur": _us(end_ps - begin_ps)}
-    return {"ph": "X", "pid": pid, "tid": tid, "name": name, **times, "args": args}
+    begin_us = _us(begin_ps)
+    return {"ph": "X", "pid": pid, "tid": tid, "name": name, "ts": begin_us, "dur": _us(end_ps) - begin_us, "args": args}
 
 
-def _counter(worker: int, name: str, at_ps: int, value: float) -> Record:
-    return {"ph": "C", "pid": AGENTS + 1 + worker, "tid": 0, "name": name, "ts": _us(at_ps), "args": {"value": value}}
+def _counter(worker: int, name: str, unit: str, at_ps: int, value: float) -> Record:
+    """A level from now on; Perfetto shows the unit behind the name."""
+    return {"ph": "C", "pid": AGENTS + 1 + worker, "tid": 0, "name": name, "ts": _us(at_ps), "args": {unit: value}}
 
 
-def _us(time_ps: int) -> float:
-    return round(time_ps * US_PER_PS, 6)
+def _us(time_ps: int) -> int:
+    return time_ps // PS_PER_US

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from simulator.capacity.point import play_logged
 from simulator.capacity.scenario import Phase, Scenario
 from simulator.engine.world import EVENT_RANK, EVENT_STEP, ROLE_PREFILL, Pool, World
-from simulator.report.timeline import AGENTS, timeline
+from simulator.report.timeline import AGENTS, POWER, agent_track, rank_track, timeline
 
 LONG_S = 180.0
 SHOWN_AGENTS = 6
@@ -68,18 +68,19 @@ def read_records(world: World, records: Iterable[dict[str, Any]], begin_s: float
     chosen = _chosen(world)
     pid = AGENTS + 1 + chosen
     lanes: dict[int, list[tuple[str, float, float]]] = {lane: [] for lane in _shown(world)}
+    tracks = {agent_track(lane): lane for lane in lanes}
     batch, kv, watts = [(0.0, 0.0)], [(0.0, 0.0)], [(0.0, 0.0)]
     for record in records:
         kind, (at_s, until_s) = record["ph"], span_s(record)
-        if kind == "X" and record["pid"] == AGENTS and record["tid"] in lanes:
+        if kind == "X" and record["pid"] == AGENTS and record["tid"] in tracks:
             if until_s > begin_s and at_s < end_s:
-                lanes[record["tid"]].append((record["name"], max(at_s, begin_s), min(until_s, end_s)))
-        elif kind == "X" and record["pid"] == pid and record["tid"] == 0:
+                lanes[tracks[record["tid"]]].append((record["name"], max(at_s, begin_s), min(until_s, end_s)))
+        elif kind == "X" and record["pid"] == pid and record["tid"] == rank_track(chosen, 0):
             batch += [(at_s, float(record["args"]["decoding"])), (until_s, 0.0)]
-        elif kind == "C" and record["pid"] == pid and record["name"].startswith("KV use, rank 0 "):
-            kv.append((at_s, record["args"]["value"]))
-        elif kind == "C" and record["pid"] == pid and record["name"] == "watts":
-            watts.append((at_s, record["args"]["value"]))
+        elif kind == "C" and record["pid"] == pid and record["name"] == "KV use, rank 0":
+            kv.append((at_s, record["args"]["%"]))
+        elif kind == "C" and record["pid"] == pid and record["name"] == POWER:
+            watts.append((at_s, record["args"]["W"]))
     edges = np.linspace(begin_s, end_s, BINS + 1)
     pool = _workers(world)[chosen]
     return Excerpt(
@@ -95,9 +96,9 @@ def read_records(world: World, records: Iterable[dict[str, Any]], begin_s: float
 
 
 def span_s(record: dict[str, Any]) -> tuple[float, float]:
-    """Begin and end of a record, by whole picoseconds: a slice ends exactly where the next begins."""
-    begin_ps = round(record.get("ts", 0.0) * 1e6)
-    return begin_ps / 1e12, (begin_ps + round(record.get("dur", 0.0) * 1e6)) / 1e12
+    """Begin and end of a record: a slice ends exactly where the next begins, for a timeline has whole microseconds."""
+    begin_us = record.get("ts", 0)
+    return begin_us / 1e6, (begin_us + record.get("dur", 0)) / 1e6
 
 
 def averaged(steps: list[tuple[float, float]], edges: Floats) -> Floats:
