@@ -7,6 +7,13 @@ NS_PER_S = 10**9
 UJ_PER_J = 10**6
 W_PER_MW = 10**6
 GIB = 2**30
+MOST_S = 8_640_000
+"""Longest time that anybody may ask for: 100 days. The engine's clock ends at 106."""
+MOST_TOKENS = 10**9
+"""Longest prompt or answer."""
+MOST_AGENTS = MOST_TRAJECTORIES = 10**6
+MOST_COUNT = 10**9
+"""Largest whole number of anything else, where nothing smaller is said."""
 
 
 def to_ps(seconds: float) -> int:

@@ -12,6 +12,7 @@ from simulator.capacity.fleet import engine_fleet, engine_pools
 from simulator.capacity.loads import compiled_load, trajectories_of
 from simulator.capacity.scenario import Scenario
 from simulator.capacity.slo import SLO
+from simulator.engine.bounds import refuse_beyond_64_bits
 from simulator.engine.world import Pool, Stop, World
 from simulator.errors import Mistake, UserError
 from simulator.hardware.deployment import Deployment
@@ -182,6 +183,13 @@ def _flat(mapping: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, An
             yield place + key, value["value"] if isinstance(value, Mapping) else value
 
 
+def spread_evenly(span_ps: int, count: int) -> NDArray[np.int64]:
+    """``span_ps * i // count`` for ``i`` of 0 to ``count - 1``, with no product beyond 64 bits."""
+    number = np.arange(count, dtype=np.int64)
+    whole, rest = divmod(span_ps, count)
+    return number * whole + number * rest // count
+
+
 def build_world(prepared: Prepared, agents: int) -> World:
     """The world of one phase.
 
@@ -193,7 +201,7 @@ def build_world(prepared: Prepared, agents: int) -> World:
     fleet = engine_fleet(
         deployment,
         prepared.pools,
-        start_ps=np.arange(agents, dtype=np.int64) * to_ps(phase.ramp_s) // agents,
+        start_ps=spread_evenly(to_ps(phase.ramp_s), agents),
         order=np.random.default_rng([prepared.seed, 0]).permutation(trajectories).astype(np.int64),
     )
     plenty = 0 < phase.enough_trajectories < agents * phase.min_agent_trajectories
@@ -210,4 +218,6 @@ def build_world(prepared: Prepared, agents: int) -> World:
         max_ps=max_ps,
         max_plays_per_agent=0,
     )
-    return World(prepared.calls, prepared.threads, prepared.tree, fleet, stop)
+    world = World(prepared.calls, prepared.threads, prepared.tree, fleet, stop)
+    refuse_beyond_64_bits(world, prepared.scenario.name)
+    return world

@@ -12,6 +12,7 @@ import yaml
 from simulator.catalog import nearest
 from simulator.document import Raw, bare, read, wrap
 from simulator.errors import Mistake, UserError
+from simulator.units import MOST_COUNT, MOST_S
 
 Place = tuple[str, ...]
 REQUIRED: Any = object()
@@ -137,21 +138,25 @@ class Section:
         return None
 
     def number(self, key: str, default: Any = REQUIRED, low: float = 0, high: float = math.inf, above: bool = False) -> float:
-        """A number from ``low`` (itself excluded with ``above``) to ``high``."""
+        """A number from ``low`` (itself excluded with ``above``) to ``high``; of seconds at most `MOST_S`."""
         unit = next((u for suffix, u in (("tok_s", "tok/s"), ("_s", "s")) if key.endswith(suffix)), "")
         value = self._given(key, default, f"a number {_range(low, high, above)} {unit}".strip())
         good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if good and unit == "s" and value > MOST_S:
+            high = min(high, MOST_S)
         if value is default or (good and low <= value <= high and not (above and value == low)):
             return float(value) if isinstance(value, int | float) else float("nan")
         self.refuse(key, repr(value), f"a number {_range(low, high, above)} {unit}".strip(), _unit_hint(key, value))
         return float("nan") if default is REQUIRED or default is None else float(default)
 
-    def count(self, key: str, default: Any = REQUIRED, low: int = 0) -> int:
-        """A whole number of at least ``low``."""
+    def count(self, key: str, default: Any = REQUIRED, low: int = 0, high: int = MOST_COUNT) -> int:
+        """A whole number from ``low`` to ``high``."""
         value = self._given(key, default, f"a whole number >= {low}")
-        if value is default or (isinstance(value, int) and not isinstance(value, bool) and value >= low):
-            return value
-        self.refuse(key, repr(value), f"a whole number >= {low}", _unit_hint(key, value))
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is default or (whole and low <= value <= high):
+            return value  # type: ignore[no-any-return]
+        allowed = f"a whole number from {low} to {high:,}" if whole and value > high else f"a whole number >= {low}"
+        self.refuse(key, repr(value), allowed, _unit_hint(key, value))
         return low if default is REQUIRED or default is None else int(default)
 
     def word(self, key: str, choices: Sequence[str] = (), default: Any = REQUIRED) -> str:
@@ -180,7 +185,7 @@ class Section:
 
 def _range(low: float, high: float, above: bool) -> str:
     floor = f"> {low:g}" if above else f">= {low:g}"
-    return floor if high == math.inf else f"from {low:g} to {high:g}"
+    return floor if high == math.inf else f"{floor} and <= {high:,.10g}" if above else f"from {low:g} to {high:,.10g}"
 
 
 def _unit_hint(key: str, value: Any) -> str:

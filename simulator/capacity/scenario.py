@@ -9,6 +9,7 @@ from simulator.capacity.search import Resolution
 from simulator.capacity.slo import SLO
 from simulator.capacity.study import NO_STUDIES, Studies
 from simulator.errors import Mistake, UserError
+from simulator.units import MOST_AGENTS
 from simulator.workload.trajectory import History, Marker
 
 Ref = str | Mapping[str, Any]
@@ -179,8 +180,9 @@ class Scenario:
         found = agents if agents is not None else self.agents
         if found is None and isinstance(self.workload, FixedLoad):
             found = self.workload.concurrency
-        if found is None or found < 1:
-            raise UserError(Mistake(self.name, "agents", "nothing" if found is None else str(found), "a whole number >= 1"))
+        if found is None or not 1 <= found <= MOST_AGENTS:
+            allowed = f"a whole number from 1 to {MOST_AGENTS:,}"
+            raise UserError(Mistake(self.name, "agents", "nothing" if found is None else f"{found:,}", allowed))
         return found
 
     def one_deployment(self) -> Ref:

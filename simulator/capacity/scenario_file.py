@@ -13,7 +13,12 @@ from simulator.capacity.slo import SLO
 from simulator.capacity.study import read_studies
 from simulator.catalog import find_data
 from simulator.errors import Mistake, UserError
+from simulator.units import MOST_AGENTS, MOST_COUNT
 from simulator.workload.trajectory import HISTORIES, MARKERS
+
+MOST_SEEDS = MOST_SAMPLES = 1_000
+MOST_SCALE = 1_000
+"""By how much a workload may be stretched."""
 
 
 def load_scenario(ref: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Scenario:
@@ -88,7 +93,7 @@ def _scenario(top: Section, stem: str) -> Scenario:
         if not _pair(top.values, top.values):
             top.refuse("deployment", "nothing", "a name, a path or a mapping", "or give system and model, and it is derived")
         deployment = {}
-    agents = top.count("agents", None, low=1)
+    agents = top.count("agents", None, low=1, high=MOST_AGENTS)
     return Scenario(
         name=top.word("name", default=stem),
         system=_ref(top, "system"),
@@ -129,7 +134,7 @@ def _workload(top: Section) -> TrajectoryLoad | FixedLoad:
         return FixedLoad(
             isl=section.count("isl", low=1),
             osl=section.count("osl", low=1),
-            concurrency=section.count("concurrency", 1, low=1),
+            concurrency=section.count("concurrency", 1, low=1, high=MOST_AGENTS),
             shared_prefix=section.count("shared_prefix", 0),
             think_s=section.number("think_s", 0.0),
         )
@@ -138,9 +143,9 @@ def _workload(top: Section) -> TrajectoryLoad | FixedLoad:
         source=section.word("source"),
         history=section.word("history", HISTORIES, None),  # type: ignore[arg-type]
         marker=section.word("marker", MARKERS, "front"),  # type: ignore[arg-type]
-        tool_delay_scale=section.number("tool_delay_scale", 1.0),
+        tool_delay_scale=section.number("tool_delay_scale", 1.0, high=MOST_SCALE),
         stops=section.switch("stops", True),
-        prompt_scale=section.number("prompt_scale", 1.0, above=True),
+        prompt_scale=section.number("prompt_scale", 1.0, high=MOST_SCALE, above=True),
         kept_scale=section.number("kept_scale", 1.0, 0, 1),
     )
 
@@ -165,12 +170,16 @@ def _seeds(top: Section) -> tuple[int, ...]:
     value = top.values.get("seeds")
     if value is None:
         return DEFAULT_SEEDS
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_SEEDS:
         return tuple(range(1, value + 1))
-    whole = isinstance(value, list | tuple) and all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in value)
-    if whole and value and len(set(value)) == len(value):
+    listed = isinstance(value, list | tuple) and 1 <= len(value) <= MOST_SEEDS
+    if (
+        listed
+        and all(isinstance(s, int) and not isinstance(s, bool) and 0 <= s <= MOST_COUNT for s in value)
+        and len(set(value)) == len(value)
+    ):
         return tuple(value)
-    top.refuse("seeds", repr(value), "how many (>= 1), or a list of different whole numbers >= 0")
+    top.refuse("seeds", repr(value), f"how many (1 to {MOST_SEEDS:,}), or a list of different whole numbers from 0 to {MOST_COUNT:,}")
     return DEFAULT_SEEDS
 
 
@@ -202,7 +211,7 @@ def _search(top: Section) -> Resolution:
     return Resolution(
         exact_below=section.count("exact_below", usual.exact_below, low=1),
         share=section.number("share", usual.share, 0, 1),
-        ceiling=section.count("ceiling", usual.ceiling, low=1),
+        ceiling=section.count("ceiling", usual.ceiling, low=1, high=MOST_AGENTS),
     )
 
 
@@ -226,7 +235,7 @@ def _uncertainty(top: Section) -> Sampling | None:
         return None
     section.only("samples", "seed", "scout_s")
     return Sampling(
-        samples=section.count("samples", usual.samples, low=2),
+        samples=section.count("samples", usual.samples, low=2, high=MOST_SAMPLES),
         seed=section.count("seed", usual.seed),
         scout_s=section.number("scout_s", usual.scout_s),
     )

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 import simulator.engine.tables as engine_tables
 import simulator.engine.world as engine_world
 import simulator.workload.arrays as workload_arrays
+from simulator.engine.bounds import refuse_beyond_64_bits
 from simulator.engine.growth import first_growth, growth_period
 from simulator.engine.tables import bundle
 from simulator.engine.world import (
@@ -2453,6 +2454,8 @@ def simulate_kernel(world: World, events: bool = False) -> Output:
 
     Raises
     ------
+    UserError
+        When a quantity could outgrow 64 bits (`bounds`).
     AssertionError
         When a call can never fit its rank (`growth.most_blocks` tells beforehand).
 
@@ -2466,6 +2469,7 @@ def simulate_kernel(world: World, events: bool = False) -> Output:
     >>> output.calls_issued - len(output.calls)  # one is running when the window ends
     1
     """
+    refuse_beyond_64_bits(world)
     load, state = flat(world), new_state(world, events)
     while (why := advance(load, state)) == ROWS_FULL:
         state = state._replace(calls=longer(state.calls, state.clock[CALL_ROWS]), events=longer(state.events, state.clock[EVENT_ROWS]))

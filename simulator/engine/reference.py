@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import simpy
 
+from simulator.engine.bounds import refuse_beyond_64_bits
 from simulator.engine.reference_rank import Call, Rank
 from simulator.engine.world import (
     CALL_COLUMNS,
@@ -492,6 +493,8 @@ def simulate_reference(world: World, events: bool = True, verify: bool = True) -
 
     Raises
     ------
+    UserError
+        When a quantity could outgrow 64 bits (`bounds`), in which the kernel counts.
     AssertionError
         When an invariant breaks; the message names it.
 
@@ -505,6 +508,7 @@ def simulate_reference(world: World, events: bool = True, verify: bool = True) -
     >>> output.calls_issued - len(output.calls)  # one is running when the window ends
     1
     """
+    refuse_beyond_64_bits(world)
     sim = Simulation(world)
     sim.run(verify)
     end_ps = min(sim.now, world.stop.max_ps)

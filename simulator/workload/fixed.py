@@ -1,8 +1,7 @@
 """The workload kind ``fixed``: every call alike, as in the sprint tests. The shape comes from a scenario."""
 
-import math
-
 from simulator.errors import Mistake, UserError
+from simulator.units import MOST_S, MOST_TOKENS
 from simulator.workload.trajectory import Call, Trajectory, TrajectorySet
 
 
@@ -24,10 +23,10 @@ def fixed_set(isl: int, osl: int, shared_prefix_tokens: int = 0, think_s: float 
         A value out of range; all mistakes at once.
     """
     checks = (
-        ("isl", isl, isl >= 1, "a whole number >= 1"),
-        ("osl", osl, osl >= 1, "a whole number >= 1"),
+        ("isl", isl, 1 <= isl <= MOST_TOKENS, f"a whole number from 1 to {MOST_TOKENS:,}"),
+        ("osl", osl, 1 <= osl <= MOST_TOKENS, f"a whole number from 1 to {MOST_TOKENS:,}"),
         ("shared_prefix", shared_prefix_tokens, 0 <= shared_prefix_tokens <= isl, f"0 to isl ({isl})"),
-        ("think_s", think_s, math.isfinite(think_s) and think_s >= 0, "seconds >= 0"),
+        ("think_s", think_s, 0 <= think_s <= MOST_S, f"seconds from 0 to {MOST_S:,}"),
     )
     mistakes = [Mistake("workload", name, str(value), allowed) for name, value, good, allowed in checks if not good]
     if mistakes:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import Mistake, UserError
+from simulator.units import MOST_TRAJECTORIES
 from simulator.workload.trajectory import Call, SubAgent, Trajectory, TrajectorySet
 
 
@@ -159,8 +160,8 @@ def generate(
     UserError
         When `trajectories` or `seed` is out of range.
     """
-    if trajectories < 1 or seed < 0:
-        field, value, allowed = ("trajectories", trajectories, "at least 1") if trajectories < 1 else ("seed", seed, ">= 0")
+    if not 1 <= trajectories <= MOST_TRAJECTORIES or seed < 0:
+        field, value, allowed = ("seed", seed, ">= 0") if seed < 0 else ("trajectories", trajectories, f"1 to {MOST_TRAJECTORIES:,}")
         raise UserError(Mistake("generate", field, str(value), allowed))
     shift = np.random.default_rng([seed, 0]).random(3)
     drawn = tuple(_trajectory(index, seed, shift, shape) for index in range(trajectories))

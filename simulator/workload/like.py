@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import Mistake, UserError
+from simulator.units import MOST_TRAJECTORIES
 from simulator.workload.trajectory import QUALITIES, Call, SubAgent, Trajectory, TrajectorySet, prefix_depths
 
 __all__ = ["generate_like"]
@@ -61,7 +62,7 @@ def generate_like(
     """
     count = len(found.trajectories) if trajectories is None else trajectories
     checks = (
-        ("trajectories", count, count >= 1, "at least 1"),
+        ("trajectories", count, 1 <= count <= MOST_TRAJECTORIES, f"1 to {MOST_TRAJECTORIES:,}"),
         ("seed", seed, seed >= 0, ">= 0"),
         ("block_calls", block_calls, math.isfinite(block_calls) and block_calls >= 1, "at least 1"),
         ("neighbours", neighbours, neighbours >= 1, "at least 1"),

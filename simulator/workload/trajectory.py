@@ -12,11 +12,13 @@ from itertools import pairwise
 from typing import Literal
 
 from simulator.errors import Mistake, UserError
+from simulator.units import MOST_S, MOST_TOKENS
 
 History = Literal["recorded", "generated"]
 Marker = Literal["front", "after_system", "none"]
 HISTORIES: tuple[History, ...] = ("recorded", "generated")
 MARKERS: tuple[Marker, ...] = ("front", "after_system", "none")
+SECONDS = f"seconds from 0 to {MOST_S:,}"
 QUALITIES = ("datasheet", "measured", "fitted", "estimated", "assumed")
 """What ``provenance["quality"]`` may say, best first: the words of a profile field, since a result inherits the worst it rests on."""
 
@@ -319,8 +321,8 @@ def _thread_mistakes(trajectory: Trajectory, file: str, line: int) -> list[Mista
             hint = "sub-agents stand in the order of the calls that spawn them, each after the thread it belongs to"
             allowed = f"a call of an earlier thread, {spawned_by} to {agent.first - 1}"
             mistakes.append(Mistake(file, f"{place}.spawned_by", str(agent.spawned_by), allowed, hint, line))
-        if not (math.isfinite(agent.delay_s) and agent.delay_s >= 0):
-            mistakes.append(Mistake(file, f"{place}.delay_s", str(agent.delay_s), "seconds >= 0", "", line))
+        if not 0 <= agent.delay_s <= MOST_S:
+            mistakes.append(Mistake(file, f"{place}.delay_s", str(agent.delay_s), SECONDS, "", line))
         before, spawned_by = agent.first, max(spawned_by, agent.spawned_by)
     return mistakes
 
@@ -334,12 +336,12 @@ def _call_mistakes(trajectory: Trajectory, index: int, file: str, line: int) -> 
         if not good:
             mistakes.append(Mistake(file, f"{place}.{name}", str(value), allowed, hint, line))
 
-    check(call.prompt_tokens >= 1, "prompt_tokens", call.prompt_tokens, "at least 1")
+    check(1 <= call.prompt_tokens <= MOST_TOKENS, "prompt_tokens", call.prompt_tokens, f"1 to {MOST_TOKENS:,}")
     check(call.new_tokens >= 0, "new_tokens", call.new_tokens, ">= 0", "a prompt cannot be shorter than what it keeps")
-    check(call.output_tokens >= 1, "output_tokens", call.output_tokens, "at least 1")
-    check(math.isfinite(call.tool_s) and call.tool_s >= 0, "tool_s", call.tool_s, "seconds >= 0")
+    check(1 <= call.output_tokens <= MOST_TOKENS, "output_tokens", call.output_tokens, f"1 to {MOST_TOKENS:,}")
+    check(0 <= call.tool_s <= MOST_S, "tool_s", call.tool_s, SECONDS)
     if call.sandbox_s is not None:
-        check(math.isfinite(call.sandbox_s) and call.sandbox_s >= 0, "sandbox_s", call.sandbox_s, "seconds >= 0")
+        check(0 <= call.sandbox_s <= MOST_S, "sandbox_s", call.sandbox_s, SECONDS)
     base = trajectory.base(index)
     if call.extends is not None and not (0 <= base < len(trajectory.calls) and trajectory.over(base, index)):
         if trajectory.sub_agents:

@@ -11,6 +11,10 @@ from tests.oracle.schedules import ints
 from tests.oracle.test_equal_logs import assert_equal
 from tests.oracle.worlds import MS
 
+QUERIES = np.arange(100, dtype=np.int64)
+LAW = StepLaw(10 * MS, QUERIES * MS // 20, MS // 7, 123_457, MS // 11, MS // 13, 1_234_567)
+POWER = PowerLaw(400_000, 240_000, 1_200_000, 700_000, 75_000, 8, QUERIES * MS // 25, MS // 9, 98_765, MS // 17, 765_432)
+
 
 def test_a_root_slot_hangs_below_the_slot_that_its_path_runs_through() -> None:
     """With no marker and generated history, plays of one trajectory share answers.
@@ -43,10 +47,7 @@ def test_a_root_slot_hangs_below_the_slot_that_its_path_runs_through() -> None:
         accept_milli=1000,
         lookahead=0,
     )
-    queries = np.arange(100, dtype=np.int64)
-    law = StepLaw(10 * MS, queries * MS // 20, MS // 7, 123_457, MS // 11, MS // 13, 1_234_567)
-    power = PowerLaw(400_000, 240_000, 1_200_000, 700_000, 75_000, 8, queries * MS // 25, MS // 9, 98_765, MS // 17, 765_432)
-    pool = Pool(ROLE_MIXED, 2, 1, 8, 1, sched, law, power)
+    pool = Pool(ROLE_MIXED, 2, 1, 8, 1, sched, LAW, POWER)
     fleet = Fleet((pool,), 8, ROUTER_AFFINITY, ints([2 * MS, 34 * MS, 34 * MS]), ints([0]))
     assert_equal(World(calls, single_threads(first), tree, fleet, Stop(0, 0, 10**9, 0, 10**6 * MS, 2)))
 
@@ -56,40 +57,26 @@ def test_a_decode_seat_given_back_wakes_an_idle_worker_whose_queue_it_was_too_sm
 
     That other call ended with its first token and gave its claim back: the reference let the idle worker sleep on.
     """
-    output = ints([10, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1])
+    output = ints([1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1])
     calls = Calls(
-        first=ints([0, 5, 14]),
-        prompt_tokens=ints([18, 1, 19, 1, 1, 18, 1, 18, 1, 18, 18, 1, 22, 33]),
+        first=ints([0, 11]),
+        prompt_tokens=ints([4, 5, 1, 5, 1, 4, 4, 4, 5, 4, 4]),
         output_tokens=output,
         decode_steps=output - 1,
         tool_ps=0 * output,
         stops=0 * output,
-        leaf=ints([0, -1, 0, -1, -1, 2, -1, 2, -1, 3, 2, -1, 2, 2]),
-        answer=ints([1] + 13 * [-1]),
+        leaf=ints([0, 0, -1, 0, -1, 1, 2, 3, 3, 4, 5]),
+        answer=ints(11 * [-1]),
     )
     threads = Threads(
-        ints([0, 1, 6]),
-        ints([0, 5, 7, 9, 10, 12, 14]),
-        ints(6 * [0]),
-        ints([-1, -1, -1, -1, -1, -1, 2, 4, -1, -1, -1, -1, -1, -1]),
-        ints([0, 0, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 0, 0]),
-    )
-    tree = PrefixTree(ints([-1, 0, 3, -1]), ints([0, 4, 4, 0]), ints([4, 2, 4, 4]), ints(4 * [SCOPE_PLAY]))
-    queries = np.arange(100, dtype=np.int64)
-    law = StepLaw(10 * MS, queries * MS // 20, MS // 7, 123_457, MS // 11, MS // 13, 1_234_567)
-    power = PowerLaw(400_000, 240_000, 1_200_000, 700_000, 75_000, 8, queries * MS // 25, MS // 9, 98_765, MS // 17, 765_432)
-    narrow, wide = Sched(2, 1, 0, 1, 0, 0, 1, 1, 0, 1000, 0), Sched(4, 3, 0, 1, 0, 0, 1, 1, 0, 1000, 0)
-    prefill = Pool(ROLE_PREFILL, 1, 1, 9, 0, narrow, law, power)
-    fleet = Fleet(
-        (prefill, prefill, Pool(ROLE_DECODE, 1, 1, 10, 0, wide, law, power)),
-        4,
-        ROUTER_AFFINITY,
-        ints([0, 0]),
-        ints([0, 1]),
-        decode_router=ROUTER_AFFINITY,
-        prealloc=1,
-    )
-    assert_equal(World(calls, threads, tree, fleet, Stop(0, 0, 0, 0, 500 * MS, 1)))
+        ints([0, 6]), ints([0, 5, 6, 7, 9, 10, 11]), ints(6 * [0]), ints([-1, -1, 1, 3, -1, -1, -1, 4, -1, -1, -1]),
+        ints([0, 0, 2, 1, 0, 0, 0, 2, 0, 0, 0]),
+    )  # fmt: skip
+    tree = PrefixTree(ints(6 * [-1]), ints(6 * [0]), ints(6 * [1]), ints(6 * [SCOPE_PLAY]))
+    entry, decode = Sched(2, 1, 0, 1, 0, 0, 1, 1, 0, 1000, 0), Sched(4, 3, 0, 1, 0, 0, 1, 1, 0, 1000, 0)
+    pools = (Pool(ROLE_PREFILL, 1, 1, 2, 0, entry, LAW, POWER), Pool(ROLE_DECODE, 1, 1, 3, 0, decode, LAW, POWER))
+    fleet = Fleet(pools, 4, ROUTER_AFFINITY, ints([0, 0]), ints([0]), decode_router=ROUTER_AFFINITY, prealloc=1)
+    assert_equal(World(calls, threads, tree, fleet, Stop(0, 0, 10**6, 0, 10**6 * MS, 1)))
 
 
 def test_a_call_that_queues_for_a_seat_wakes_an_idle_decode_worker_whose_head_fits_beside_it() -> None:
@@ -113,15 +100,12 @@ def test_a_call_that_queues_for_a_seat_wakes_an_idle_decode_worker_whose_head_fi
         ints([0, 1, 5]), ints([0, 3, 6, 9, 12, 15]), ints(5 * [0]), ints([-1, -1, -1, 2, *11 * [-1]]), ints([0, 0, 0, 3, *11 * [0]])
     )
     tree = PrefixTree(ints([-1, -1, 1, -1]), ints([0, 0, 2, 0]), ints([3, 2, 1, 3]), ints(4 * [SCOPE_PLAY]))
-    queries = np.arange(100, dtype=np.int64)
-    law = StepLaw(10 * MS, queries * MS // 20, MS // 7, 123_457, MS // 11, MS // 13, 1_234_567)
-    power = PowerLaw(400_000, 240_000, 1_200_000, 700_000, 75_000, 8, queries * MS // 25, MS // 9, 98_765, MS // 17, 765_432)
     entry, decode = Sched(9, 1, 0, 1, 0, 0, 1, 0, 0, 1000, 0), Sched(5, 3, 1, 1, 0, 0, 1, 1, 0, 1000, 0)
     fleet = Fleet(
         (
-            Pool(ROLE_PREFILL, 1, 3, 3, 0, entry, law, power, port_fixed_ps=30 * MS),
-            Pool(ROLE_DECODE, 1, 1, 6, 0, decode, law, power),
-            Pool(ROLE_MIXED, 1, 1, 6, 0, entry._replace(token_budget=2, prefix_cache=1), law, power),
+            Pool(ROLE_PREFILL, 1, 3, 3, 0, entry, LAW, POWER, port_fixed_ps=30 * MS),
+            Pool(ROLE_DECODE, 1, 1, 6, 0, decode, LAW, POWER),
+            Pool(ROLE_MIXED, 1, 1, 6, 0, entry._replace(token_budget=2, prefix_cache=1), LAW, POWER),
         ),
         4,
         ROUTER_AFFINITY,

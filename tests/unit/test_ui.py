@@ -165,7 +165,7 @@ def test_another_site_is_refused() -> None:
         ({"a": H200["a"], "b": H200["a"]}, "b", "the first deployment again"),
         ({"speeed": "1"}, "", "did you mean 'speed'?"),
         ({HOSTILE: "1"}, "", "an unknown field"),
-        ({"tool_scale": "!!python/object/apply:os.system [x]"}, "tool_scale", "a number >= 0"),
+        ({"tool_scale": "!!python/object/apply:os.system [x]"}, "tool_scale", "a number from 0 to 1,000"),
     ],
 )
 def test_mistakes_stand_beside_their_field(query: dict[str, str], field: str, words: str) -> None:
