@@ -8,7 +8,8 @@ class ExitCode(IntEnum):
 
     OK = 0
     BAD_INPUT = 2
-    """Something the user gave is wrong: an option, a scenario, a profile, a trajectory, or a place that cannot be written."""
+    """Something the user gave is wrong: an option, a scenario, a profile, a trajectory, a place that cannot be written, or more
+    than this machine's memory holds."""
     DIFFERS = 3
     """A check found a difference: a coefficient is not what its evidence gives, an overlay does not hold."""
     ENDPOINT_LOST = 4

@@ -30,6 +30,9 @@ class Commands(TyperGroup):
             for mistake in error.mistakes:
                 print(_one_line(str(mistake)), file=sys.stderr)
             raise typer.Exit(ExitCode.BAD_INPUT) from None
+        except MemoryError:
+            print("out of memory: fewer agents, workers, KV blocks, seeds or trajectories take less", file=sys.stderr)
+            raise typer.Exit(ExitCode.BAD_INPUT) from None
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             raise typer.Exit(ExitCode.INTERRUPTED) from None

@@ -36,7 +36,8 @@ def bounds(world: World) -> Iterator[tuple[str, int]]:
         yield from ((f"{what}{place}", bound) for what, bound in parts)
         carried_ps = lanes * (port_ps(pool, longest) + host_ps(pool, longest)) + fleet.link_latency_ps
         latest_ps = max(latest_ps, delay_ps + step_ps + carried_ps)
-        yield from ((f"{what}{place}", bound) for what, bound in sums(pool, world.stop.max_ps + step_ps, lanes))
+        blocks = 2 * longest // fleet.block_tokens * (1 + pool.sched.drafts) + 2 + pool.fixed_blocks  # of one call, and some
+        yield from ((f"{what}{place}", bound) for what, bound in sums(pool, world.stop.max_ps + step_ps, lanes, blocks))
         bin_ps = max(PS_PER_S, 2 * world.stop.max_ps // SERIES_BINS)
         yield f"waiting time{place} in one bin", lanes * (bin_ps + step_ps) // 1000
     yield "clock", world.stop.max_ps + latest_ps
@@ -65,13 +66,13 @@ def step_bounds(pool: Pool, lanes: int, longest: int) -> tuple[list[tuple[str, i
     return parts, step_ps
 
 
-def sums(pool: Pool, run_ps: int, lanes: int) -> Iterator[tuple[str, int]]:
-    """What is summed over a run of ``run_ps``."""
+def sums(pool: Pool, run_ps: int, lanes: int, blocks: int) -> Iterator[tuple[str, int]]:
+    """What is summed over a run of ``run_ps``, with ``lanes`` calls of at most so many blocks."""
     ranks = pool.workers * pool.ranks
     yield "energy", ranks * pool.power.gpus_per_rank * pool.power.cap_mw * (run_ps // 1000) // 10**6
     yield "time of all ranks", ranks * (run_ps // 1000)
     yield "time of all calls", (min(lanes, ranks * pool.sched.max_seqs) if pool.role != ROLE_PREFILL else 0) * (run_ps // 1000)
-    yield "time of all blocks", ranks * pool.blocks_per_rank * (run_ps // 10**6)
+    yield "time of all blocks", min(lanes * blocks, ranks * pool.blocks_per_rank) * (run_ps // 10**6)
 
 
 def port_ps(pool: Pool, tokens: int) -> int:

@@ -101,3 +101,26 @@ def test_ctrl_c_has_its_own_status(command: Command, tiny: str, monkeypatch: pyt
 
     monkeypatch.setattr("simulator.capacity.run", stopped)
     assert command("run", tiny).exit_code == ExitCode.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("agents=1000000000000", "agents; found 1000000000000; allowed: a whole number from 1 to 1,000,000"),
+        ("seeds=1000000000", "allowed: how many (1 to 1,000)"),
+        ("phase.max_s=1000000000", "allowed: a number > 0 and <= 8,640,000 s"),
+        ("phase.min_trajectories=100000000000000000000", "allowed: a whole number from 0 to 1,000,000,000"),
+        ("workload.osl=1000000000000000", "workload.osl"),
+        ("uncertainty.samples=100000000000", "allowed: a whole number from 2 to 1,000"),
+    ],
+)
+def test_what_no_machine_holds_is_refused_before_work_starts(command: Command, tiny: str, change: str, words: str) -> None:
+    assert words in told(command, "run", tiny, "--set", change)[0]
+
+
+def test_what_this_machine_does_not_hold_is_told(command: Command, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_much(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("simulator.capacity.run", too_much)
+    assert told(command, "run", tiny)[0].startswith("out of memory: fewer agents")
