@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from simulator.capacity.pool_window import PoolWindow, joined_pools, pool_windows, series_of
 from simulator.capacity.results import Series
 from simulator.capacity.slo import E2E_SPEED, SLO, SPEED, TTFT, grouped_percentile
-from simulator.capacity.stages import stage_columns, stage_names, stage_seconds
+from simulator.capacity.stages import before_first, stage_columns, stage_names, stage_seconds
 from simulator.engine.world import CALL_COLUMNS, Output, World
 from simulator.units import to_s
 
@@ -84,6 +85,11 @@ class Window:
         """The quantities an SLO judges, one value per request."""
         return {SPEED: self.speed_tok_s, TTFT: self.ttft_s, E2E_SPEED: self.e2e_speed_tok_s}
 
+    @cached_property
+    def ahead_s(self) -> NDArray[np.float64]:
+        """The part of each stage that passed before the first token; shape as `stage_s`."""
+        return before_first(self.stage_s, self.ttft_s)
+
     @property
     def gpus(self) -> int:
         """GPUs of all pools."""
@@ -147,6 +153,7 @@ def measure(world: World, output: Output) -> Window:
     wanted = column["send_ps"] >= stop.window_ps
     names = (*stage_columns(fleet), "first_ps", "agent", "output_tokens", "prompt_tokens", "cached_tokens", "host_tokens")
     sent = {name: column[name][wanted] for name in names}
+    samples = samples_of(sent["send_ps"], sent["first_ps"], sent["last_ps"], sent["output_tokens"])
     finished_output = int(column["output_tokens"][finished].sum())
     window_s = max(0.0, to_s(output.end_ps - stop.window_ps))
     return Window(
@@ -155,9 +162,9 @@ def measure(world: World, output: Output) -> Window:
         phases=1,
         window_s=window_s,
         agent=sent["agent"],
-        ttft_s=to_seconds(sent["first_ps"] - sent["send_ps"]),
-        speed_tok_s=output_speed_tok_s(sent["first_ps"], sent["last_ps"], sent["output_tokens"]),
-        e2e_speed_tok_s=sent["output_tokens"] / to_seconds(sent["last_ps"] - sent["send_ps"]),
+        ttft_s=samples[TTFT],
+        speed_tok_s=samples[SPEED],
+        e2e_speed_tok_s=samples[E2E_SPEED],
         stages=stage_names(fleet),
         stage_s=stage_seconds(fleet, sent),
         output_tokens=sent["output_tokens"],
@@ -173,6 +180,17 @@ def measure(world: World, output: Output) -> Window:
         complete=output.end_ps < stop.max_ps or not (stop.min_plays or stop.min_agent_plays),
         series=series_of(fleet.pools, output.series, output),
     )
+
+
+def samples_of(
+    send_ps: NDArray[np.int64], first_ps: NDArray[np.int64], last_ps: NDArray[np.int64], output_tokens: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
+    """The quantities an SLO judges of some calls, by their columns of an engine's output."""
+    return {
+        SPEED: output_speed_tok_s(first_ps, last_ps, output_tokens),
+        TTFT: to_seconds(first_ps - send_ps),
+        E2E_SPEED: output_tokens / to_seconds(last_ps - send_ps),
+    }
 
 
 def to_seconds(picoseconds: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -201,7 +219,7 @@ def joined(windows: Sequence[Window]) -> Window:
         speed_tok_s=np.concatenate([w.speed_tok_s for w in windows]),
         e2e_speed_tok_s=np.concatenate([w.e2e_speed_tok_s for w in windows]),
         stages=head.stages,
-        stage_s=np.concatenate([w.stage_s for w in windows]),
+        stage_s=np.concatenate([w.stage_s.T for w in windows], axis=1).T,
         output_tokens=np.concatenate([w.output_tokens for w in windows]),
         prompt_tokens=sum(w.prompt_tokens for w in windows),
         cached_tokens=sum(w.cached_tokens for w in windows),

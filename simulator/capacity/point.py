@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from simulator.capacity.binding import Binding, find_binding
 from simulator.capacity.build import Prepared, build_world, prepare
+from simulator.capacity.early import Hopeless, looks_ps
 from simulator.capacity.energy import energy_of, power_over_time
 from simulator.capacity.limiter import Pressure, find_limiter
 from simulator.capacity.metrics import Window, describe, goodput, joined, measure, thinned
@@ -62,10 +63,12 @@ def play_logged(scenario: Scenario, agents: int | None = None) -> tuple[World, O
     return world, simulate_kernel(world, events=True)
 
 
-def play_window(prepared: Prepared, agents: int) -> Window:
-    """Plays one phase and measures its steady window."""
+def play_window(prepared: Prepared, agents: int, early: bool = False) -> Window:
+    """Plays one phase and measures its steady window; with ``early``, up to the look at which it has failed (`capacity/early.py`)."""
     world = build_world(prepared, agents)
-    return measure(world, simulate_kernel(world))
+    if not early:
+        return measure(world, simulate_kernel(world))
+    return measure(world, simulate_kernel(world, False, looks_ps(world.stop), Hopeless(world, prepared.slo)))
 
 
 def run(scenario: Scenario, agents: int | None = None, progress: Progress | None = None, keep: Keep | None = None) -> Summary:

@@ -12,7 +12,7 @@ from simulator.capacity.metrics import Window
 from simulator.capacity.pool_window import PoolWindow
 from simulator.capacity.results import PoolSummary
 from simulator.capacity.slo import E2E_SPEED, SLO, SPEED, TTFT
-from simulator.capacity.stages import at_percentile, before_first
+from simulator.capacity.stages import at_percentile
 
 USUAL_PERCENTILE = {TTFT: 95.0, SPEED: 25.0}
 """Which calls' waits are told when the SLO has no clause on the quantity."""
@@ -74,8 +74,9 @@ def spent_s(window: Window, slo: SLO, quantity: str) -> dict[str, dict[str, floa
 
 def _counted(window: Window, quantity: str) -> NDArray[np.float64]:
     """The part of each call's stages that a quantity counts, shape (requests, stages)."""
-    ahead = before_first(window.stage_s, window.ttft_s)
-    return {TTFT: ahead, SPEED: window.stage_s - ahead, E2E_SPEED: window.stage_s}[quantity]
+    if quantity == E2E_SPEED:
+        return window.stage_s
+    return window.ahead_s if quantity == TTFT else window.stage_s - window.ahead_s
 
 
 def lost_time(window: Window, slo: SLO, clause: str) -> Lost:

@@ -52,7 +52,7 @@ class Phases:
 
     def __call__(self, agents: int) -> float:
         """Margin of the SLO with this many agents; 0 for a phase that met its hard end, which does not count."""
-        window = play_window(self.prepared, agents)
+        window = play_window(self.prepared, agents, early=True)
         verdict = self.prepared.slo.evaluate(window.samples)
         held = verdict.held and window.complete
         self.points.append(_point(self.prepared, window, verdict, held, self.scout))

@@ -60,10 +60,10 @@ def stage_ps(fleet: Fleet, column: Mapping[str, NDArray[np.int64]]) -> NDArray[n
     Returns
     -------
     int64 array, shape (calls, stages)
-        Picoseconds, in the order of `stage_names`.
+        Picoseconds, in the order of `stage_names`; the values of a stage lie side by side.
     """
-    ends = np.stack([column[name] for name in stage_columns(fleet)], axis=1)
-    return np.diff(np.maximum.accumulate(ends, axis=1), axis=1)
+    ends = np.stack([column[name] for name in stage_columns(fleet)])
+    return np.diff(np.maximum.accumulate(ends, axis=0, out=ends), axis=0).T
 
 
 def stage_seconds(fleet: Fleet, column: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float64]:
@@ -73,9 +73,13 @@ def stage_seconds(fleet: Fleet, column: Mapping[str, NDArray[np.int64]]) -> NDAr
 
 def before_first(stage_s: NDArray[np.float64], ttft_s: NDArray[np.float64]) -> NDArray[np.float64]:
     """The part of each stage that passed before the call's first token; same shape, its rows add up to the TTFT."""
-    start = np.cumsum(stage_s, axis=1) - stage_s
-    part = np.clip(ttft_s[:, np.newaxis] - start, 0.0, stage_s)
-    return np.where(part < ROUNDING_S, 0.0, np.where(stage_s - part < ROUNDING_S, stage_s, part))
+    parts = np.empty(stage_s.shape[::-1])
+    end = np.zeros_like(ttft_s)
+    for place, spent in enumerate(stage_s.T):
+        end += spent
+        part = np.clip(ttft_s - (end - spent), 0.0, spent)
+        parts[place] = np.where(part < ROUNDING_S, 0.0, np.where(spent - part < ROUNDING_S, spent, part))
+    return parts.T
 
 
 def at_percentile(values: NDArray[np.float64], percentile: float) -> NDArray[np.int64]:

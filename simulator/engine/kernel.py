@@ -10,6 +10,7 @@ worker's step -> the loop.
 """
 
 import zlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -2443,7 +2444,13 @@ def longer(rows: Ints, used: int) -> Ints:
     return more
 
 
-def simulate_kernel(world: World, events: bool = False) -> Output:
+Settled = Callable[[Ints, int], bool]
+"""Given the calls finished so far (rows of `Output.calls`) and the plays that have ended: whether to play no further."""
+
+
+def simulate_kernel(
+    world: World, events: bool = False, looks_ps: Iterable[int] = (), settled: Settled = lambda calls, plays: False
+) -> Output:
     """Run a world to its end.
 
     Parameters
@@ -2451,6 +2458,10 @@ def simulate_kernel(world: World, events: bool = False) -> Output:
     world : World
     events : bool
         Also return the event log (about ten rows a call and two a step).
+    looks_ps : iterable of int, optional
+        Times, rising, at which ``settled`` is asked. Where it says so the run ends, as if that time were the world's hard end; looking
+        changes nothing else.
+    settled : callable, optional
 
     Raises
     ------
@@ -2471,9 +2482,11 @@ def simulate_kernel(world: World, events: bool = False) -> Output:
     """
     refuse_beyond_64_bits(world)
     load, state = flat(world), new_state(world, events)
-    while (why := advance(load, state)) == ROWS_FULL:
-        state = state._replace(calls=longer(state.calls, state.clock[CALL_ROWS]), events=longer(state.events, state.clock[EVENT_ROWS]))
-    assert why == FINISHED, "work conserving: a worker has calls but none can run"
+    for until_ps in (*(time_ps for time_ps in looks_ps if time_ps < world.stop.max_ps), world.stop.max_ps):
+        load.rules[U_MAX_PS] = until_ps
+        state = advanced(load, state)
+        if state.clock[NOW] < until_ps or state.clock[HALTED] or settled(state.calls[: state.clock[CALL_ROWS]], int(state.clock[PLAYS])):
+            break
     last_bin = int(state.clock[NOW] // state.clock[BIN_PS]) + 1
     return Output(
         calls=state.calls[: state.clock[CALL_ROWS]],
@@ -2485,3 +2498,11 @@ def simulate_kernel(world: World, events: bool = False) -> Output:
         plays_finished=int(state.clock[PLAYS]),
         calls_issued=int(state.clock[ISSUED]),
     )
+
+
+def advanced(load: Load, state: State) -> State:
+    """The state at the end of the run, or at its hard end, in longer tables where those for records were full."""
+    while (why := advance(load, state)) == ROWS_FULL:
+        state = state._replace(calls=longer(state.calls, state.clock[CALL_ROWS]), events=longer(state.events, state.clock[EVENT_ROWS]))
+    assert why == FINISHED, "work conserving: a worker has calls but none can run"
+    return state

@@ -197,15 +197,17 @@ def decode_steps(
     rest = output_tokens - 1
     if drafts == 0:
         return rest
-    cumulative = np.cumsum(accept_pmf)
-    cumulative[-1] = 1.0
+    cumulative = np.cumsum(accept_pmf)[:-1]
     steps = np.zeros_like(rest)
     for index, name in enumerate(ids):
         calls = slice(first[index], first[index + 1])
         ends = np.cumsum(rest[calls])
         begins = ends - rest[calls]
         # Call i owns the accepted lengths begins[i]:ends[i]: enough even if each step yields one token.
-        lengths = np.searchsorted(cumulative, _stream(seed, "decode_steps", name).random(int(ends[-1])), side="right") + 1
+        drawn = _stream(seed, "decode_steps", name).random(int(ends[-1]))
+        lengths = np.ones(len(drawn), np.int64)
+        for below in cumulative:
+            lengths += drawn >= below
         total = np.concatenate(([0], np.cumsum(lengths)))
         steps[calls] = np.searchsorted(total, total[begins] + rest[calls]) - begins
     return steps

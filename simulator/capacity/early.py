@@ -1,0 +1,74 @@
+"""When the search stops a phase that has failed: the rule, its looks, and what it counts. Inputs are the calls finished so far.
+
+A phase lasts until the slowest agent has finished its plays, and one that fails takes many times longer over that than one that holds. No
+bound on the calls still to come follows from those seen, so the rule is statistical; docs/capacity.md has its error rate.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.capacity.metrics import samples_of
+from simulator.capacity.slo import SLO, TTFT, Clause
+from simulator.engine.world import CALL_COLUMNS, Stop, World
+
+TIMES = 2.0
+"""A clause has failed beyond recall when its calls miss this many times as often as it allows."""
+FURTHER = 1.25
+"""Each look comes this many times later in the window than the one before."""
+
+COLUMNS = tuple(CALL_COLUMNS.index(name) for name in ("send_ps", "first_ps", "last_ps", "output_tokens"))
+
+
+def looks_ps(stop: Stop) -> Iterator[int]:
+    """When to look: at the end of the shortest window, then ever more rarely. Never where the clock alone ends the phase."""
+    window_ps = stop.min_window_ps
+    while window_ps > 0 and (stop.min_plays or stop.min_agent_plays) and stop.window_ps + window_ps < stop.max_ps:
+        yield stop.window_ps + window_ps
+        window_ps = int(window_ps * FURTHER)
+
+
+class Hopeless:
+    """Whether a phase has failed, asked at one look after another.
+
+    It has when as many plays have ended as the phase asks of all agents together, so that only slow agents are waited for, and when for one
+    clause of the SLO the calls that miss its limit are at least `TIMES` as many as the clause allows: among all requests of the window, and
+    among those since the look before, where they must be no rarer than among those before that.
+    """
+
+    def __init__(self, world: World, slo: SLO) -> None:
+        stop = world.stop
+        self.window_ps, self.slo = stop.window_ps, slo
+        self.plays = max(stop.min_plays, stop.min_agent_plays * len(world.fleet.start_ps))
+        self.rows = 0
+        self.counted = np.zeros((len(slo.clauses), 2), np.int64)
+
+    def __call__(self, calls: NDArray[np.int64], plays: int) -> bool:
+        """Look at the calls and the number of plays that have ended so far."""
+        new = calls[self.rows :]
+        sent = new[new[:, COLUMNS[0]] >= self.window_ps]
+        samples = samples_of(*(sent[:, column] for column in COLUMNS))
+        before, since = self.counted, np.array([_missed(clause, samples) for clause in self.slo.clauses])
+        self.rows, self.counted = len(calls), before + since
+        if plays < self.plays:
+            return False
+        return any(map(_failed, self.slo.clauses, before, since))
+
+
+def allowed_share(clause: Clause) -> float:
+    """Share of the calls that may miss a clause's limit."""
+    return (100 - clause.percentile if clause.quantity == TTFT else clause.percentile) / 100
+
+
+def _missed(clause: Clause, samples: Mapping[str, NDArray[np.float64]]) -> tuple[int, int]:
+    """Calls that miss a clause's limit, and all that have its quantity."""
+    known = int((~np.isnan(samples[clause.quantity])).sum())
+    return int((~clause.meets(samples[clause.quantity])).sum()), known
+
+
+def _failed(clause: Clause, before: NDArray[np.int64], since: NDArray[np.int64]) -> bool:
+    """The rule, on the calls that missed and the calls that counted."""
+    most = min(1.0, TIMES * allowed_share(clause))
+    missed, calls = before + since
+    return bool(missed >= most * calls and since[0] >= most * since[1] > 0 and since[0] * before[1] >= before[0] * since[1])
