@@ -82,18 +82,19 @@ class Measured:
         return measured.told({}, endpoint, ())
 
     def told(self, found: Mapping[str, Trait], endpoint: Endpoint, cells: Sequence[CellRow]) -> "Measured":
-        """With what experiments found, else what the server tells, else the usual."""
-        cache = _known(found.get("prefix_cache"), None, SLOTS if self.engine == "llamacpp" else BLOCKS)
+        """With what experiments found, else what the server tells (or whom the endpoint's fact ``told_by`` names), else the usual."""
+        by = str(endpoint.facts.get("told_by", TOLD))
+        cache = _known(found.get("prefix_cache"), None, SLOTS if self.engine == "llamacpp" else BLOCKS, by)
         engine = ENGINES.get(endpoint.dialect) or ("llamacpp" if cache.value == SLOTS else "vllm")
-        context = _known(None, endpoint.max_context_tokens, max(USUAL_CONTEXT, self.valid_context_tokens))
-        seats = _known(found.get("max_seqs"), endpoint.max_seqs, USUAL_SEATS)
-        block = _known(found.get("block_tokens"), endpoint.block_tokens, 1 if cache.value == SLOTS else USUAL_BLOCK)
-        blocks = _known(found.get("kv_blocks"), endpoint.kv_blocks, -(-context.value * min(seats.value, 64) // block.value))
+        context = _known(None, endpoint.max_context_tokens, max(USUAL_CONTEXT, self.valid_context_tokens), by)
+        seats = _known(found.get("max_seqs"), endpoint.max_seqs, USUAL_SEATS, by)
+        block = _known(found.get("block_tokens"), endpoint.block_tokens, 1 if cache.value == SLOTS else USUAL_BLOCK, by)
+        blocks = _known(found.get("kv_blocks"), endpoint.kv_blocks, -(-context.value * min(seats.value, 64) // block.value), by)
         held = max(int(blocks.value), -(-context.value // block.value)) * block.value
         if cache.value == SLOTS:
             held = seats.value * (-(-context.value // block.value)) * block.value
         pool = replace(blocks, value=int(held))
-        budget = _known(found.get("token_budget"), endpoint.token_budget, USUAL_BUDGET)
+        budget = _known(found.get("token_budget"), endpoint.token_budget, USUAL_BUDGET, by)
         budget = replace(budget, value=max(int(budget.value), int(block.value)))
         known = {
             "prefix_cache": cache, "max_context_tokens": context, "max_seqs": seats, "block_tokens": block, "kv_pool_tokens": pool,
@@ -103,14 +104,14 @@ class Measured:
         return replace(self, engine=engine, known=known, valid_seqs=max(1, seqs), valid_context_tokens=longest or self.valid_context_tokens)
 
 
-def _known(trait: Trait | None, told: Any, usual: Any) -> Known:
+def _known(trait: Trait | None, told: Any, usual: Any, by: str) -> Known:
     """A property's value: by experiment, as the server tells, at least what was seen, or the usual."""
     if trait is not None and trait.value is not None:
         span = f", between {trait.low:g} and {trait.high:g}" if trait.low is not None and trait.high not in (None, trait.low) else ""
         cells = f"cells {', '.join(trait.cells[:3])}" if trait.cells else "all cells"
         return Known(trait.value, "measured", f"found by experiment{span}: {cells}")
     if told is not None:
-        return Known(told, "measured", TOLD)
+        return Known(told, "measured", by)
     if trait is not None and trait.low is not None and trait.low >= 1:
         return Known(int(trait.low), "estimated", f"at least {trait.low:g} were seen; no cell found the limit")
     return Known(usual, "assumed", "not found by experiment and not told by the server: a usual value")

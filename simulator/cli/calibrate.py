@@ -1,4 +1,4 @@
-"""The command `calibrate` of the panel *Reality*: an endpoint is asked, and a profile made of its answers. Input is an address."""
+"""The command `calibrate` of the panel *Reality*: a profile out of an endpoint's answers. Input is an address, or files of past runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,22 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the ru
 
 
 def calibrate(
-    url: Url,
+    url: Annotated[
+        str | None, typer.Argument(metavar="URL", help="Base URL of an OpenAI-compatible endpoint; none with --from.", show_default=False)
+    ] = None,
+    past: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Ask nobody: fit requests of a run of AIPerf, of vllm bench serve, or of a CSV. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    told: Annotated[
+        list[str] | None,
+        typer.Option("--told", metavar="KEY=VALUE", help="With --from: what is known of the engine.", show_default=False),
+    ] = None,
     model: Model = None,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where rows, fit, overlay and report go.")] = Path(
         "calibration"
@@ -47,11 +62,22 @@ def calibrate(
     ] = None,
     card: Annotated[str | None, typer.Option("--card", metavar="NAME", help="Card of its model, for watts.", show_default=False)] = None,
 ) -> None:
-    """Calibrate against a live endpoint: survey, plan, run, fit, check on agents that were held out, report."""
+    """Calibrate against a live endpoint, or from runs of it: survey, plan, run, fit, check on what was held out, report."""
     from simulator.cli.live_run import LiveRun, play_live
+    from simulator.cli.past import calibrate_from
     from simulator.cli.reality import seconds_of
+    from simulator.errors import Mistake, UserError
 
-    budget_s, cards = seconds_of(budget, "calibrate"), cards_of(system, card)
+    cards = cards_of(system, card)
+    if past:
+        if url is not None:
+            raise UserError(Mistake("calibrate", "--from", f"files, and the address {url}", "one of both"))
+        calibrate_from(past, out, model, told or (), cards)
+        return
+    if url is None or told:
+        allowed = "--told with --from; an endpoint is asked" if told else "the URL of an endpoint, or --from with files of its runs"
+        raise UserError(Mistake("calibrate", "--told" if told else "URL", "no --from" if told else "nothing", allowed))
+    budget_s = seconds_of(budget, "calibrate")
     asked = LiveRun("calibrate", url, model, out, budget_s, resume, power, plan_only, yes, key_file, timeout_s)
     found = play_live(asked, _plan)
     if found is not None:

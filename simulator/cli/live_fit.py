@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from simulator.calibration.cell import Cell, CellRow, Endpoint, RequestRow
     from simulator.calibration.live_check import Check
     from simulator.calibration.live_fit import Fit
+    from simulator.report.provenance import Provenance
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,12 @@ def finish(
         When too little of the rows can be used, or a card is not known.
     """
     from simulator.calibration.live_cells import cell_of
-    from simulator.calibration.live_check import VERDICTS, check
+    from simulator.calibration.live_check import check
     from simulator.calibration.live_fit import fit_rows
-    from simulator.calibration.live_json import check_json, fit_json
     from simulator.calibration.live_overlay import playing
     from simulator.calibration.live_traits import by_cell
-    from simulator.cli.files import write_text
     from simulator.cli.provenance import provenance_of_rows
-    from simulator.cli.screen import progress, say, show_sheets
-    from simulator.report.live_fit_tables import fit_sheets
-    from simulator.report.live_page import render_calibration
+    from simulator.cli.screen import progress
 
     with progress() as tell:
         tell("fitting")
@@ -69,20 +66,33 @@ def finish(
         fit = fit_rows(endpoint, cells, requests, made=asked)
         tell("simulating the replay")
         found = check(fit, playing(fit.measured), cells, by_cell(requests), asked)
+    about = {"cells": f"{len(cells)}", "requests": f"{len(requests)}"}
+    where = provenance_of_rows("endpoint", f"{endpoint.model} ({engine_of(endpoint)})", command, endpoint, list(cells), list(requests))
+    publish(out, fit, found, about, cards, where)
+    return found
+
+
+def publish(out: Path, fit: Fit, found: Check, about: Mapping[str, str], cards: Cards, where: Provenance) -> None:
+    """Writes what was found, and tells it; ``about`` says what it was found in."""
+    from simulator.calibration.live_check import VERDICTS
+    from simulator.calibration.live_json import check_json, fit_json
+    from simulator.cli.files import write_text
+    from simulator.cli.screen import say, show_sheets
+    from simulator.report.live_fit_tables import fit_sheets
+    from simulator.report.live_page import render_calibration
+
     text = overlay_of(fit, found, cards)
     sheets = fit_sheets(fit, found)
-    about = {"model": endpoint.model, "engine": engine_of(endpoint), "cells": f"{len(cells)}", "requests": f"{len(requests)}"}
+    about = {"model": fit.endpoint.model, "engine": engine_of(fit.endpoint), **about}
     write_text(out / "fit.json", _json(fit_json(fit)))
     write_text(out / "overlay.yaml", text)
     write_text(out / "report.json", _json({"check": check_json(found), "fit": fit_json(fit)}))
-    where = provenance_of_rows("endpoint", f"{endpoint.model} ({engine_of(endpoint)})", command, endpoint, list(cells), list(requests))
     write_text(out / "report.html", render_calibration(fit, found, sheets, about, where))
     show_sheets(sheets)
     say(VERDICTS[found.word])
     for sentence in found.sentences:
         say(f"- {sentence}")
     say(f"written: {out / 'overlay.yaml'}, {out / 'report.html'}; try it: agentwatt profiles check {out / 'overlay.yaml'}")
-    return found
 
 
 def overlay_of(fit: Fit, found: Check, cards: Cards) -> str:
@@ -104,6 +114,7 @@ def overlay_of(fit: Fit, found: Check, cards: Cards) -> str:
         f"Measured up to {measured.valid_seqs} sequences side by side and {measured.valid_context_tokens:,} tokens of context; "
         "what lies beyond is an extrapolation.",
         "A client's TTFT has request_s in it, the simulated one has not.",
+        *(f"{note[0].upper()}{note[1:]}." for note in endpoint.notes),
     ]
     spans = {one.name: (one.low, one.high) for one in fit.coefficients}
     name = "".join(c if c.isalnum() else "_" for c in endpoint.model).strip("_") or "endpoint"
@@ -114,7 +125,7 @@ def overlay_of(fit: Fit, found: Check, cards: Cards) -> str:
 
 def engine_of(endpoint: Endpoint) -> str:
     """Dialect and version in words."""
-    return f"{endpoint.dialect} {endpoint.version or ''}".strip()
+    return "unknown engine" if endpoint.dialect == "none" else f"{endpoint.dialect} {endpoint.version or ''}".strip()
 
 
 def _json(value: object) -> str:

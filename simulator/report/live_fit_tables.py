@@ -88,7 +88,7 @@ def replay_sheet(check: Check) -> Sheet:
             show = time if quantity.endswith("_s") and not quantity.endswith("tok_s") else _plain_number
             pair = show(level.measured[quantity]), show(level.predicted[quantity])
             rows.append((f"{level.agents}", NAMES[quantity], *pair, signed(level.error(quantity))))
-    note = "agents with tools, which nothing was fitted to; error: predicted over measured less one, of the hit a difference"
+    note = "agents: or requests side by side; nothing was fitted to them; error: predicted over measured less one, of the hit a difference"
     return Sheet("The hold-out replay", ("agents", "quantity", "measured", "predicted", "error"), tuple(rows), "rlrrr", note)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,10 +17,13 @@ from simulator.calibration import live_plan
 from simulator.calibration.cell import Cell, CellRow, Endpoint, RequestRow, Span, Turn
 from simulator.cli.exit_codes import ExitCode
 from simulator.cli.live_run import progress_line
+from simulator.hardware.load import load_deployment
 from tests.cli.conftest import Command
 from tests.unit.fake_endpoint import KEY, serving
 from tests.unit.fake_engine import Engine
+from tests.unit.past_files import benchmark, played, write
 
+HIDDEN = {"floor_s": 0.0025, "sequence_s": 128e-6, "context_token_s": 0.3e-6, "prefill_token_s": 55e-6, "prefill_pair_s": 27e-9}
 ROOT = Path(__file__).parents[2]
 
 
@@ -171,3 +175,44 @@ def test_what_is_finished_outlives_a_kill(engine: Engine, tmp_path: Path, how: s
 def test_the_bar() -> None:
     assert progress_line(3, 30.0, 120.0, "c") == "[######------------------]  25 %, 3 cells, 0.5 min, about 1.5 min left: c"
     assert progress_line(3, 500.0, 120.0, "c").startswith("[########################] 100 %")
+
+
+def test_runs_that_are_there_already(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AGENTWATT_API_KEY")
+    runs = [played(HIDDEN, benchmark(*size), 512, 24) for size in ((1, 30), (4, 15))]
+    words = [word for path in write(tmp_path, "requests.csv", runs) for word in ("--from", str(path))]
+    out = tmp_path / "fitted"
+    result = command("calibrate", *words, "--told", "token_budget=512", "--told", "max_seqs=24", "--model", "hidden", "--out", str(out))
+    assert result.exit_code == 0, result.output
+    assert "note: no cached tokens in the files" in result.stderr
+    assert "The hold-out replay" in result.stdout
+    assert {path.name for path in out.iterdir()} == {"fit.json", "overlay.yaml", "report.json", "report.html"}
+    deployment = load_deployment(out / "overlay.yaml")
+    law = deployment.pools[0].law
+    assert (law.floor_s, law.prefill_token_s) == pytest.approx((HIDDEN["floor_s"], HIDDEN["prefill_token_s"]), rel=0.03)
+    assert (law.valid_seqs, deployment.pools[0].token_budget) == (4, 512)
+    assert any("prompts are taken as new" in note for note in deployment.notes), "what the files lack stands in the overlay"
+    report = json.loads((out / "report.json").read_text())
+    assert [level["agents"] for level in report["check"]["levels"]] == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "calibrate: URL; found nothing; allowed: the URL of an endpoint, or --from with files of its runs"),
+        (("http://host", "--from", "a.csv"), "--from; found files, and the address http://host; allowed: one of both"),
+        (("--from", "a.csv"), "a.csv; found no such file"),
+        (("http://host", "--told", "max_seqs=3"), "--told; found no --from"),
+        (
+            ("--from", "a.csv", "--told", "seats=3"),
+            "--told; found 'seats=3'; allowed: engine=vllm|sglang|llamacpp|trtllm|dynamo, or one of max_",
+        ),
+    ],
+)
+def test_mistakes_about_past_runs(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = command("calibrate", *words)
+    assert result.exit_code == ExitCode.BAD_INPUT
+    assert said in result.stderr
