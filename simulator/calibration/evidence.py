@@ -7,6 +7,7 @@ import csv
 import gzip
 import hashlib
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -26,6 +27,9 @@ STATISTICS = ("mean", "median")
 SERVING_FILES = ("silicon", "systems")
 """Files of the shipped evidence that hold serving rows, by stem."""
 
+
+FORMULA = re.compile(r"\s*[=+@-]")
+"""Text that a spreadsheet would run; numbers are written by another way."""
 
 WATTS_FITTED = "watts fitted"
 """In the note of a row whose watts are among those of `power.csv` that a power law was fitted to; its times were not."""
@@ -151,7 +155,7 @@ def read_rows(path: Path) -> tuple[Row, ...]:
             table = csv.DictReader(file)
             header = tuple(table.fieldnames or ())
             _raise_if(_header_mistakes(str(path), header))
-            records = [(table.line_num, record) for record in table]
+            records = [(table.line_num, {key: _without_guard(value) for key, value in record.items()}) for record in table]
     except (OSError, UnicodeDecodeError, EOFError) as error:
         raise UserError(Mistake(str(path), "", "a file that cannot be read", "a CSV file", str(error))) from error
     mistakes: list[Mistake] = []
@@ -238,14 +242,19 @@ def _raise_if(mistakes: Sequence[Mistake]) -> None:
 
 
 def rows_text(rows: Iterable[Row]) -> str:
-    """The rows as the text of a CSV file in our columns."""
+    """The rows as the text of a CSV file in our columns; text that a spreadsheet would run starts with an apostrophe, which `read_rows`
+    takes off again."""
     lines = [",".join(COLUMNS)]
     lines += [",".join(_cell(getattr(row, key)) for key in COLUMNS) for row in rows]
     return "\n".join(lines) + "\n"
 
 
+def _without_guard(value: Any) -> Any:
+    return value[1:] if isinstance(value, str) and value[:1] == "'" and FORMULA.match(value[1:]) else value
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return "" if math.isnan(value) or value == 0 else f"{value:.6g}"
-    text = str(value)
+    text = f"'{value}" if FORMULA.match(str(value)) else str(value)
     return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text

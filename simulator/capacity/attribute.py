@@ -4,15 +4,16 @@ One resource at a time is changed by a share, and the SLO's edge is sought again
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from simulator.capacity.build import load_profiles, prepare_on
 from simulator.capacity.fleet import engine_pools
+from simulator.capacity.journal import Journal, journalled
 from simulator.capacity.point import Progress
-from simulator.capacity.processes import in_processes
 from simulator.capacity.results import Answer, Attribution, Gain
 from simulator.capacity.scenario import Scenario
-from simulator.capacity.study import REACH
+from simulator.capacity.study import NO_STUDIES, REACH, Moved
+from simulator.capacity.sweep_key import point_key
 from simulator.capacity.uncertainty_edge import find_edge, same
 from simulator.errors import UserError
 from simulator.hardware.deployment import Deployment, LawCoefficients, WorkerPool
@@ -99,7 +100,11 @@ RESOURCES: dict[str, tuple[str, Change]] = {
 
 
 def attribute(
-    scenarios: Sequence[Scenario], answers: Sequence[Answer], progress: Progress | None = None, jobs: int | None = None
+    scenarios: Sequence[Scenario],
+    answers: Sequence[Answer],
+    progress: Progress | None = None,
+    jobs: int | None = None,
+    journal: Journal | None = None,
 ) -> list[Answer]:
     """The answers, each with what more and less of every resource would do to it; as they are where nobody is held.
 
@@ -110,33 +115,26 @@ def attribute(
         Told after every edge.
     jobs : int, optional
         Processes; by default as many as there are CPUs. The result does not depend on it.
+    journal : Journal, optional
+        Edges in it are not sought again.
     """
     steps = [("", 1.0), *((name, by) for name in RESOURCES for by in (1 + REACH, 1 - REACH))]
     asked = [(scenario, found) for scenario, found in zip(scenarios, answers, strict=True) if found.agents_held]
     tasks = [(moved, (scenario, found.agents_held, *step)) for scenario, found in asked for step in steps]
-    edges = iter(in_processes(tasks, progress, jobs))
+    keys = [_key(*arguments) for _, arguments in tasks] if journal else []
+    edges = iter(journalled(tasks, keys, journal, progress, jobs))
     return [
         replace(found, attribution=_attribution(found, [next(edges) for _ in steps])) if found.agents_held else found for found in answers
     ]
 
 
-@dataclass(frozen=True)
-class Moved:
-    """Where the SLO breaks with one resource changed; None when nothing that the engine reads follows it."""
-
-    deployment: str
-    resource: str
-    by: float
-    agents: float | None
-
-    def __str__(self) -> str:
-        what = f"{RESOURCES[self.resource][0]} x {self.by:g}" if self.resource else "as it is"
-        return f"{self.deployment}, {what}: " + (
-            "nothing follows" if self.agents is None else f"the SLO breaks at {self.agents:,.1f} agents"
-        )
+def _key(scenario: Scenario, guess: int, resource: str, by: float) -> str:
+    """Digest of all that an edge follows from."""
+    bare = replace(scenario, studies=NO_STUDIES, size=None, seeds=scenario.seeds[:1])
+    return point_key(bare, f"limits {guess} {resource} {by!r}", load_profiles(scenario))
 
 
-def moved(scenario: Scenario, guess: int, resource: str, by: float, progress: Progress | None = None) -> Moved:
+def moved(scenario: Scenario, guess: int, resource: str, by: float) -> Moved:
     """The edge of the first seed with one resource changed; nothing is played when the engine reads the same as before."""
     system, model, deployment = load_profiles(scenario)
     agents: float | None = None
@@ -146,10 +144,7 @@ def moved(scenario: Scenario, guess: int, resource: str, by: float, progress: Pr
             agents = _edge(scenario, guess, other[0], model, other[1])
     else:
         agents = _edge(scenario, guess, system, model, deployment)
-    found = Moved(deployment.name, resource, by, agents)
-    if progress:
-        progress(str(found))
-    return found
+    return Moved(deployment.name, resource, by, agents)
 
 
 def _edge(scenario: Scenario, guess: int, system: System, model: ModelCard, deployment: Deployment) -> float:

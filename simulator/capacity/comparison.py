@@ -9,12 +9,13 @@ from simulator.capacity.build import Prepared, load_profiles, prepare
 from simulator.capacity.contrast import contrasts_of
 from simulator.capacity.cost import costs_of
 from simulator.capacity.hold import BASES, answer_all, compile_kernel
+from simulator.capacity.journal import Journal
 from simulator.capacity.metrics import Window
 from simulator.capacity.point import Progress, play_window
 from simulator.capacity.processes import in_processes
 from simulator.capacity.results import Answer, Comparison, Sprint
 from simulator.capacity.scenario import FixedLoad, Phase, Scenario
-from simulator.capacity.studies import Journal, play_studies
+from simulator.capacity.studies import play_studies
 from simulator.capacity.uncertainty import carry
 
 SPRINT_ISL, SPRINT_OSL = 8192, 1024
@@ -36,7 +37,7 @@ def compare(scenario: Scenario, progress: Progress | None = None, jobs: int | No
     jobs : int, optional
         Processes; by default as many as there are CPUs. The answers do not depend on it.
     journal : Journal, optional
-        Points of studies that need not be sought again, and where new ones are told.
+        Points and edges of studies that need not be sought again, and where new ones are told.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def compare(scenario: Scenario, progress: Progress | None = None, jobs: int | No
     answers = answer_all(cells, progress, jobs)
     answers, uncertain = carry(cells, answers, pairs(answers), progress, jobs)
     if "limits" in scenario.studies:
-        answers = attribute(cells, answers, progress, jobs)
+        answers = attribute(cells, answers, progress, jobs, journal)
     points = play_studies(cells, scenario.studies, progress, jobs, journal)
     costs = costs_of(cells, answers) if "cost" in scenario.studies else ()
     contrasts = contrasts_of(answers, sprints) if "sprint" in scenario.studies else ()

@@ -3,13 +3,13 @@
 Every point is sought on the first seed by full phases, near what short ones found, to a share of 2 %.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from simulator.capacity.build import load_profiles, prepare, tier_of
 from simulator.capacity.hold import answer
+from simulator.capacity.journal import Journal, journalled
 from simulator.capacity.point import Progress
-from simulator.capacity.processes import as_finished
 from simulator.capacity.scenario import Scenario, TrajectoryLoad
 from simulator.capacity.search import search
 from simulator.capacity.seed_search import SCOUT_SHARE, Phases, scouting, search_seed
@@ -22,14 +22,6 @@ RESOLUTION = 0.02
 
 Asked = tuple[str, str, float, Scenario]
 """Study, axis, value on it, and the scenario to ask."""
-
-
-@dataclass(frozen=True)
-class Journal:
-    """Points that are known already, by their keys, and where each new one is told as soon as it is found."""
-
-    known: Mapping[str, StudyPoint]
-    keep: Callable[[str, StudyPoint], None]
 
 
 def play_studies(
@@ -54,16 +46,8 @@ def play_studies(
         Points in it are not sought again.
     """
     asked = [*_frontier(cells, studies), *_workload(cells, studies), *_power_cap(cells, studies)]
-    keys = [key_of(*each) for each in asked] if journal else [""] * len(asked)
-    found = {place: journal.known[key] for place, key in enumerate(keys) if journal and key in journal.known}
-    open_places = [place for place in range(len(asked)) if place not in found]
-    for place, point in as_finished([(seek, asked[place]) for place in open_places], jobs):
-        found[open_places[place]] = point
-        if journal:
-            journal.keep(keys[open_places[place]], point)
-        if progress:
-            progress(str(point))
-    return tuple(found[place] for place in range(len(asked)))
+    keys = [key_of(*each) for each in asked] if journal else []
+    return tuple(journalled([(seek, each) for each in asked], keys, journal, progress, jobs))
 
 
 def key_of(study: str, axis: str, value: float, scenario: Scenario) -> str:

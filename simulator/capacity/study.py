@@ -75,20 +75,41 @@ class StudyPoint:
         return f"{self.deployment}, {self.axis} {self.value:g}: holds {self.agents:,} agents"
 
 
-def point_json(key: str, point: StudyPoint) -> str:
-    """A point and its key as one line of a journal."""
+@dataclass(frozen=True)
+class Moved:
+    """Where the SLO breaks with one resource changed (none for ""); None when nothing that the engine reads follows it."""
+
+    deployment: str
+    resource: str
+    by: float
+    agents: float | None
+
+    def __str__(self) -> str:
+        what = f"{self.resource.replace('_', ' ')} x {self.by:g}" if self.resource else "as it is"
+        said = "nothing follows" if self.agents is None else f"the SLO breaks at {self.agents:,.1f} agents"
+        return f"{self.deployment}, {what}: {said}"
+
+
+Found = StudyPoint | Moved
+
+
+def point_json(key: str, point: Found) -> str:
+    """A part of a study and its key as one line of a journal."""
     return json.dumps({"key": key, **asdict(point)})
 
 
-def read_points(lines: Iterable[str]) -> dict[str, StudyPoint]:
-    """The points of a journal by their keys; lines that are none, as a cut one, are passed over: their points are sought again."""
-    found = {}
+def read_points(lines: Iterable[str]) -> dict[str, Found]:
+    """The parts of a journal by their keys; lines that are none, as a cut one, are passed over: their parts are sought again."""
+    found: dict[str, Found] = {}
     for line in lines:
         try:
             fields = json.loads(line)
+            key = fields.pop("key")
+            if "resource" in fields:
+                found[key] = Moved(**fields)
+                continue
             watts = fields["watts_per_gpu"]
-            point = StudyPoint(**{key: value for key, value in fields.items() if key != "key"})
-            found[fields["key"]] = replace(point, watts_per_gpu=PowerBases(**watts) if watts else None)
+            found[key] = replace(StudyPoint(**fields), watts_per_gpu=PowerBases(**watts) if watts else None)
         except (ValueError, TypeError, KeyError):
             continue
     return found

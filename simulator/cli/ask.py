@@ -11,10 +11,10 @@ import typer
 from simulator.cli.provenance import provenance_of
 
 if TYPE_CHECKING:
+    from simulator.capacity.journal import Journal
     from simulator.capacity.results import Comparison
     from simulator.capacity.scenario import Scenario
-    from simulator.capacity.studies import Journal
-    from simulator.capacity.study import StudyPoint
+    from simulator.capacity.study import Found
     from simulator.engine.world import Output
     from simulator.hardware.deployment import Deployment
     from simulator.hardware.model_card import ModelCard
@@ -283,8 +283,8 @@ def _write_rows(folder: Path, comparison: Comparison) -> None:
 
 
 def _journal(folder: Path) -> Journal:
-    """The points of studies that an earlier run left in the folder, and a place for new ones, written as each is found."""
-    from simulator.capacity.studies import Journal
+    """The points and edges of studies that an earlier run left in the folder, and a place for new ones, written as each is found."""
+    from simulator.capacity.journal import Journal
     from simulator.capacity.study import point_json, read_points
     from simulator.cli.files import write_text
 
@@ -292,7 +292,7 @@ def _journal(folder: Path) -> Journal:
     known = read_points(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else {}
     lines = [point_json(key, point) for key, point in known.items()]
 
-    def keep(key: str, point: StudyPoint) -> None:
+    def keep(key: str, point: Found) -> None:
         lines.append(point_json(key, point))
         write_text(path, "\n".join(lines) + "\n")
 

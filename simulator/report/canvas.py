@@ -16,6 +16,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter
@@ -37,7 +38,7 @@ BLOCKED = {"kv_memory": "#8c3b70", "seats": "#b871a0", "token_budget": "#dcb3cf"
 STAGES = {
     "decode_seat": "#6b1f53",
     "prefill_queue": "#a8528a",
-    "prefill": "#c4662c",
+    "prefill": "#ad5a22",
     "decode_slot": "#54479c",
     "link_queue": "#c58fd0",
     "transfer": "#4c8f7b",
@@ -87,8 +88,11 @@ THEME: Any = {
     "savefig.facecolor": "none",
 }
 
-LINE_CHARACTERS = 64
-"""Longest line of text in a figure; the page's tables and the CSV have names whole."""
+LABEL_CHARACTERS, LINE_CHARACTERS = 64, 120
+"""Longest line of a tick's label or a legend, and of any other text in a figure; the page's tables and the CSV have names whole."""
+
+DARK_ON = "#15191f"
+"""Text on a light colour of a figure in both modes: no CSS variable."""
 
 
 @dataclass(frozen=True)
@@ -135,10 +139,12 @@ def draw(name: str, size_in: tuple[float, float], paint: Callable[[Canvas], None
 def _shorten(figure: Canvas) -> None:
     """Cuts every line of text to what a figure has room for: a name of hundreds of letters would leave none for the axes."""
 
-    def short(text: str) -> str:
-        return "\n".join(line if len(line) <= LINE_CHARACTERS else f"{line[: LINE_CHARACTERS - 1]}…" for line in text.split("\n"))
+    def short(text: str, most: int = LABEL_CHARACTERS) -> str:
+        return "\n".join(line if len(line) <= most else f"{line[: most - 1]}…" for line in text.split("\n"))
 
     for text in figure.findobj(Text):
+        text.set_text(short(text.get_text(), LINE_CHARACTERS))
+    for text in (text for legend in figure.findobj(Legend) for text in legend.get_texts()):
         text.set_text(short(text.get_text()))
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         whole = axis.get_major_formatter()
@@ -161,6 +167,24 @@ def _inline(svg: str, name: str, alt: str) -> str:
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour, f"var(--{variable},{colour})")
     return "\n".join(line.rstrip() for line in svg.splitlines())
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of a hex colour (WCAG 2)."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast of two hex colours, 1 to 21 (WCAG 2)."""
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def text_on(colour: str) -> str:
+    """The colour of text on an area of this colour."""
+    return max((SURFACE, DARK_ON), key=lambda text: contrast(text, colour))
 
 
 def colours(names: list[str]) -> dict[str, str]:
@@ -191,8 +215,10 @@ def count_axis(axes: Axes, low: float, high: float) -> None:
 
 
 def plain_log_axis(axis: Any, low: float, high: float) -> None:
-    """Plain numbers at 1, 2 and 5 of each decade on a logarithmic axis that runs from ``low`` to ``high``."""
+    """Plain numbers at 1, 2 and 5 of each decade on a logarithmic axis that runs from ``low`` to ``high``; at more where it is short."""
     ticks = [m * 10.0**e for e in range(-4, 8) for m in (1, 2, 5) if low <= m * 10.0**e <= high]
+    if len(ticks) < 3:
+        ticks = [m * 10.0**e for e in range(-4, 8) for m in (1, 1.5, 2, 3, 4, 5, 7) if low <= m * 10.0**e <= high]
     while len(ticks) > 8:
         ticks = ticks[::3] if ticks[0] in (10.0**e for e in range(-4, 8)) and len(ticks) > 12 else ticks[::2]
     axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from simulator.capacity.results import Summary
-from simulator.report.canvas import BLOCKED, INK, SURFACE, TERMS, WIDTH_IN, Drawing, draw
+from simulator.report.canvas import BLOCKED, INK, SURFACE, TERMS, WIDTH_IN, Drawing, draw, text_on
 from simulator.report.phrases import grouped, limited_by, number, plain, words
 
 OVER_TIME = """One seed, from the first agent's start: the ramp is on the left. Cache hit is the share of prompt tokens found in
@@ -144,6 +144,6 @@ def _stack(axes: Axes, places: NDArray[np.int64], shares: Sequence[dict[str, flo
         axes.barh(places, width, left=edge, height=0.62, color=colour, edgecolor=SURFACE, linewidth=0.8)
         for place, start, size in zip(places, edge, width, strict=True):
             if size >= 6 and key not in ("idle", "token_budget"):
-                axes.annotate(f"{size:.0f}", (start + size / 2, place), ha="center", va="center", fontsize=8.5, color=SURFACE)
+                axes.annotate(f"{size:.0f}", (start + size / 2, place), ha="center", va="center", fontsize=8.5, color=text_on(colour))
         edge = edge + width
     axes.grid(axis="y", visible=False)

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from simulator.capacity.results import Answer, Summary
-from simulator.report.canvas import INK, MUTED, STAGES, SURFACE, WIDTH_IN, Drawing, draw
+from simulator.report.canvas import INK, MUTED, STAGES, SURFACE, WIDTH_IN, Drawing, draw, text_on
 from simulator.report.phrases import number, plain, tier, words
 
 STAGE_BARS = """By the stage in which the time passes. Left: seconds from send to first token; the upright stroke is the SLO's ceiling.
@@ -101,7 +101,7 @@ def _stack(axes: Axes, places: NDArray[np.float64], spent: Sequence[Mapping[str,
         axes.barh(places, sizes, left=edge, height=0.78, color=colour, edgecolor=SURFACE, linewidth=0.8)
         for place, start, size in zip(places, edge, sizes, strict=True):
             if size >= LEAST_LABEL * width:
-                axes.annotate(number(size), (start + size / 2, place), ha="center", va="center", fontsize=8.5, color=SURFACE)
+                axes.annotate(number(size), (start + size / 2, place), ha="center", va="center", fontsize=8.5, color=text_on(colour))
         edge = edge + sizes
     axes.set_xlim(0, width)
     return edge

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.text import Annotation
 
 from simulator.capacity.sweep import Sweep
 from simulator.capacity.sweep_axes import canonical
@@ -24,6 +25,9 @@ QUANTITIES = {
 WIDE = 20
 """An axis whose largest value is more than so many times its smallest is logarithmic."""
 STYLES = ("-", "--", ":")
+LABEL_POINTS = 8
+PANEL_POINTS = 150
+"""About how high a panel is: by it labels at the ends of lines are kept apart."""
 MOST_BARS = 40
 
 
@@ -79,6 +83,7 @@ def _over(name: str, field: str, sweep: Sweep, dots: Sequence[Dot], numeric: Map
                 else:
                     _lines(axes, mine, field, column, colour[group], beside, numeric.get(beside, ()))
             _scales(axes, [dot.values[field] for dot in kept], [_value(dot, column) for dot in kept])
+            _spread(axes)
             axes.set_xlabel(plain(field))
             axes.set_ylabel(words)
         if groups != [""]:
@@ -100,7 +105,20 @@ def _lines(axes: Axes, dots: Sequence[Dot], field: str, column: str, colour: str
         axes.plot(places, heights, style, marker="o", markersize=3, color=colour)
         if beside:
             end = (places[-1], heights[-1])
-            axes.annotate(shown(value), end, (4, 0), textcoords="offset points", va="center", fontsize=8, color=colour)
+            axes.annotate(shown(value), end, (4, 0), textcoords="offset points", va="center", fontsize=LABEL_POINTS, color=colour)
+
+
+def _spread(axes: Axes) -> None:
+    """Moves the labels at the ends of lines apart where they would lie on each other; axes have their limits by now."""
+    labels = [text for text in axes.texts if isinstance(text, Annotation)]
+    to_points = axes.transScale + axes.transLimits
+    places = {text: PANEL_POINTS * float(to_points.transform((axes.get_xlim()[1], text.xy[1]))[1]) for text in labels}
+    ordered = sorted((text for text in labels if places[text] == places[text]), key=places.__getitem__)
+    below = float("-inf")
+    for text in ordered:
+        moved = max(places[text], below + LABEL_POINTS)
+        text.xyann = (4, moved - places[text])
+        below = moved
 
 
 def _scatter(axes: Axes, dots: Sequence[Dot], field: str, column: str, colour: str) -> None:

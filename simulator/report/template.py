@@ -16,8 +16,8 @@ DARK = {
     "t-prefill-compute": "#d9743a", "t-decode-compute": "#e0b45e", "t-kv-read": "#7cc3e0", "t-weights": "#4d8fc9",
     "t-launch-floor": "#8f99a8", "t-idle": "#3a424d",
     "b-kv-memory": "#c06aa2", "b-seats": "#d391bf", "b-token-budget": "#70435f",
-    "c-decode-seat": "#a3457f", "c-prefill-queue": "#cf7fb4", "c-prefill": "#d97b45", "c-decode-slot": "#8d80d8", "c-link-queue": "#8a5796",
-    "c-transfer": "#63b39a", "c-first-decode": "#64a5dc", "c-decode": "#5d7a96",
+    "c-decode-seat": "#c0639d", "c-prefill-queue": "#cf7fb4", "c-prefill": "#d97b45", "c-decode-slot": "#8d80d8", "c-link-queue": "#a878b8",
+    "c-transfer": "#63b39a", "c-first-decode": "#64a5dc", "c-decode": "#7c98b2",
 }  # fmt: skip
 """Dark values of the figures' CSS variables; the light ones are `VARIABLES`."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,15 +14,11 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.cli.browser import BROWSER, browser
 from tests.cli.conftest import Command
 
 ROOT = Path(__file__).parents[2]
 QUESTION = urlencode({"a": "hgx_h200_v4pro_20tps_sglang", "speed": "40", "ttft": "5", "price_a": "3"})
-BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
-SWITCHES = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +54,22 @@ def test_the_page_answers_and_stops(address: str) -> None:
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
-def test_a_browser_shows_the_answer(address: str, tmp_path: Path) -> None:
-    """The browser's own tree of the page: pieces that came one after another are one well-formed document."""
-    assert BROWSER is not None
-    command = [BROWSER, *SWITCHES, f"--user-data-dir={tmp_path}", "--dump-dom", f"{address}?{QUESTION}"]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert found.returncode == 0
-    sections = re.findall(r'<section id="(\w+)"', found.stdout)
-    assert sections == ["answer", "frontier", "excerpt"]
-    assert found.stdout.count("<tr>") > 15
-    assert "chrome-error" not in found.stdout
+def test_a_browser_is_asked_by_keyboard_and_shows_the_answer(address: str, tmp_path: Path) -> None:
+    """From the address on without a mouse: Tab to a field, another value, Enter; pieces that come one after another are one page."""
+    with browser(tmp_path) as page:
+        page.go(f"{address}?{QUESTION}")
+        page.press("Tab")
+        assert page.value("document.activeElement.className") == "skip"
+        page.tab_to("speed")
+        assert page.value("getComputedStyle(document.activeElement).outlineStyle") == "solid", "focus is drawn"
+        for key in ("3", "0", "Enter"):
+            page.press(key)
+        page.until("location.search.includes('speed=30&') && document.readyState == 'complete'")
+        sections = page.value("[...document.querySelectorAll('section[id]')].map(one => one.id)")
+        assert sections == ["answer", "frontier", "excerpt"]
+        assert "slo.speed_tok_s=30" in page.value("document.querySelector('pre').innerText")
+        assert page.value("document.querySelectorAll('tr').length") > 15
+        assert page.value("getComputedStyle(document.getElementById('working')).display") == "none"
 
 
 def test_a_taken_port_is_a_mistake(command: Command, address: str) -> None:

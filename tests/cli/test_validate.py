@@ -8,7 +8,7 @@ import pytest
 
 from simulator.calibration.evidence import read_rows
 from tests.cli.conftest import Command
-from tests.unit.page_checks import HOSTILE, look
+from tests.unit.page_checks import HOSTILE, assert_no_formula, look
 
 HEADER = "id,system,model,weights,engine,isl,osl,concurrency,gpus,ttft_ms,tpot_ms,source,split"
 ROWS = (
@@ -112,6 +112,10 @@ def test_hostile_names_of_rows_stay_text(command: Command, tmp_path: Path) -> No
     assert look(text)["scatter-ttft_ms"][1][0].startswith("'=cmd|")
     assert "&lt;script&gt;" in text
     assert "\x1b" not in result.stdout
+    assert command("validate", str(path), "--rows", str(tmp_path / "rows.csv")).exit_code == 0
+    with (tmp_path / "rows.csv").open(encoding="utf-8", newline="") as file:
+        assert_no_formula(list(csv.reader(file)))
+    assert [row.id for row in read_rows(tmp_path / "rows.csv")] == [HOSTILE]
 
 
 def test_a_silicon_file_with_a_broken_column_is_a_mistake(command: Command, tmp_path: Path) -> None:

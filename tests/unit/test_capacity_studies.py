@@ -13,10 +13,11 @@ from simulator.capacity.contrast import contrasts_of
 from simulator.capacity.cost import cost_of
 from simulator.capacity.demand import Demand
 from simulator.capacity.hold import capacity
+from simulator.capacity.journal import Journal
 from simulator.capacity.loads import trajectories_of
 from simulator.capacity.results import Comparison, Gain, PowerBases, Sprint
 from simulator.capacity.scenario import Scenario
-from simulator.capacity.studies import Journal, machines, play_studies
+from simulator.capacity.studies import machines, play_studies
 from simulator.capacity.study import STUDIES, Studies, StudyPoint, point_json, read_points
 from simulator.capacity.systems import with_systems
 from simulator.errors import UserError
@@ -101,6 +102,25 @@ def test_a_journal_spares_what_is_known_and_nothing_else(monkeypatch):
     changed = [tiny(deployment__max_seqs=8)]
     play_studies(changed, line, jobs=1, journal=Journal(read_points(lines), lambda key, point: None))
     assert asked[3:] == [20.0, 60.0], "another deployment has other points"
+
+
+def test_edges_of_limits_are_kept_too(monkeypatch):
+    asked, cell = [], tiny()
+    held = replace(fake_answers.answer(), agents_held=4)
+
+    def edge(scenario, guess, system, model, deployment):
+        asked.append(guess)
+        return 4.5
+
+    monkeypatch.setattr("simulator.capacity.attribute._edge", edge)
+    lines = []
+    first = attribute([cell], [held], jobs=1, journal=Journal({}, lambda key, edge: lines.append(point_json(key, edge))))
+    once = len(asked)
+    again = attribute([cell], [held], jobs=1, journal=Journal(read_points(lines), lambda key, edge: None))
+    assert again == first
+    assert len(asked) == once > 5
+    attribute([cell], [replace(held, agents_held=5)], jobs=1, journal=Journal(read_points(lines), lambda key, edge: None))
+    assert len(asked) == 2 * once, "an edge depends on where the search began"
 
 
 def test_a_scaled_load_keeps_its_prompts_and_repeats_less_of_them():

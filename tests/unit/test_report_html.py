@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from fake_answers import answer, comparison
 
-from simulator.report.canvas import BLOCKED, STAGES, SYSTEMS, TERMS, VARIABLES
+from simulator.report.canvas import BLOCKED, STAGES, SURFACE, SYSTEMS, TERMS, VARIABLES, contrast, text_on
 from simulator.report.grounds import Footing, footing, written
 from simulator.report.html import render, render_run
 from simulator.report.provenance import Provenance
@@ -135,14 +135,7 @@ def test_text_and_lines_stand_out_from_the_page(mode: str) -> None:
     for page in ("#ffffff", "#f5f7f9") if mode == "light" else ("#14181e", "#1b2129"):
         assert min(contrast(shown[name], page) for name in ("ink", "muted", "bad")) >= 4.5
         assert min(contrast(shown[f"s{n}"], page) for n in range(1, len(SYSTEMS) + 1)) >= 3.0
-
-
-def contrast(one: str, other: str) -> float:
-    high, low = sorted((luminance(one), luminance(other)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
-
-
-def luminance(colour: str) -> float:
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    labelled = [(colour, name) for colour, name in VARIABLES.items() if name[:2] in ("t-", "b-", "c-")]
+    areas = {colour: shown[name] for colour, name in labelled if name not in ("t-idle", "b-token-budget")}
+    texts = {colour: shown["surface"] if text_on(colour) == SURFACE else text_on(colour) for colour in areas}
+    assert min(contrast(texts[colour], area) for colour, area in areas.items()) >= 4.5
