@@ -9,6 +9,20 @@ from simulator.calibration.live_pace import Pace
 from simulator.report.phrases import number, plain
 from simulator.report.tables import Sheet
 
+__all__ = [
+    "drift_sheet",
+    "errors_sheet",
+    "excluded_sheet",
+    "fit_sheets",
+    "law_sheet",
+    "pace_words",
+    "replay_sheet",
+    "signed",
+    "slo_sheet",
+    "time",
+    "traits_sheet",
+]
+
 SCALES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"), (1e-12, "ps"))
 MOST_EXCLUDED = 12
 

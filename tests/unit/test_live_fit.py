@@ -1,11 +1,14 @@
 """A law that an endpoint hides comes back: coefficients, KV blocks and their size, token budget, seats, kind of cache."""
 
+import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from simulator.calibration.cell_file import cell_line, endpoint_text, request_line
+from simulator.calibration.live import calibrate_rows, drift_from, read_run
 from simulator.calibration.live_cells import cell_of
 from simulator.calibration.live_check import QUANTITIES, check
 from simulator.calibration.live_drift import drift_cells, drift_of, expected_s, next_drift_cells
@@ -16,6 +19,7 @@ from simulator.calibration.live_traits import by_cell
 from simulator.capacity.point import run
 from simulator.capacity.scenario_file import load_scenario
 from simulator.cli.live_fit import Cards, finish
+from simulator.errors import UserError
 from simulator.hardware.load import load_deployment
 from simulator.report.live_fit_tables import fit_sheets
 from simulator.report.live_page import render_calibration
@@ -221,3 +225,19 @@ def test_hostile_names_of_an_endpoint_stay_text(exact: tuple[StandIn, Fit]) -> N
     page = render_calibration(hostile, told, fit_sheets(hostile, told), {"model": HOSTILE, HOSTILE: HOSTILE}, MADE)
     assert look(page)["law"][1][0].startswith("'=cmd|")
     assert "&lt;script&gt;" in page
+
+
+def test_a_folder_of_rows_is_read_packed_or_not_and_calibrated(exact: tuple[StandIn, Fit], tmp_path: Path) -> None:
+    found, fit = exact
+    (tmp_path / "endpoint.json").write_text(endpoint_text(found.endpoint))
+    (tmp_path / "cells.jsonl").write_text("".join(map(cell_line, found.cells)))
+    (tmp_path / "requests.jsonl.gz").write_bytes(gzip.compress("".join(request_line(row, 0.0) for row in found.requests).encode()))
+    calibrated = calibrate_rows(read_run(tmp_path))
+    assert calibrated.fit.coefficients == fit.coefficients
+    assert calibrated.verdict == "The profile can be trusted within its range."
+    unseen = calibrated.unseen("prefix", "saturation")
+    assert {one.kind for one, _ in unseen} == {"prefix", "saturation"}
+    assert max(abs(error) for _, error in unseen) < 1e-3
+    assert drift_from(calibrated, calibrated.run).holds
+    with pytest.raises(UserError, match=r"elsewhere/endpoint\.json: found a file that cannot be read"):
+        read_run(tmp_path / "elsewhere")
