@@ -239,5 +239,5 @@ def test_a_folder_of_rows_is_read_packed_or_not_and_calibrated(exact: tuple[Stan
     assert {one.kind for one, _ in unseen} == {"prefix", "saturation"}
     assert max(abs(error) for _, error in unseen) < 1e-3
     assert drift_from(calibrated, calibrated.run).holds
-    with pytest.raises(UserError, match=r"elsewhere/endpoint\.json: found a file that cannot be read"):
+    with pytest.raises(UserError, match=r"elsewhere/endpoint\.json; found a file that cannot be read"):
         read_run(tmp_path / "elsewhere")
