@@ -52,6 +52,18 @@ def _batch(params: Mapping[str, float], base: int) -> Sessions:
     return tuple((Turn(_alone(base, n, params["context"]), int(params["output"])),) for n in range(int(params["batch"])))
 
 
+def _context(params: Mapping[str, float], base: int) -> Sessions:
+    """Contexts that one client fills in first, so that those that decode behind them begin together and wait for no prompt.
+
+    Without ``wait_s``, when they begin, nobody fills them in.
+    """
+    if "wait_s" not in params:
+        return _batch(params, base)
+    prompts = [_alone(base, n, params["context"]) for n in range(int(params["batch"]))]
+    filler = tuple(Turn(prompt, 1, 0.0, False) for prompt in prompts)
+    return (filler, *((Turn(prompt, int(params["output"]), params["wait_s"]),) for prompt in prompts))
+
+
 def _mixed(params: Mapping[str, float], base: int) -> Sessions:
     """Long prompts that arrive while others decode; or twins that arrive together behind a prompt that keeps the server busy."""
     if "twin" in params:
@@ -148,7 +160,7 @@ BUILDERS: Mapping[str, Callable[[Mapping[str, float], int], Sessions]] = {
     "floor": _single,
     "prefill": _single,
     "decode": _batch,
-    "context": _batch,
+    "context": _context,
     "mixed": _mixed,
     "prefix": _prefix,
     "branch": _branch,

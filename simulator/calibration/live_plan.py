@@ -22,7 +22,7 @@ from simulator.calibration.nnls import Floats, relative_fit
 
 Params = Mapping[str, float]
 
-ALONE = ((), ("replay",), ("twins", "capacity"), ("saturation", "replay"))
+ALONE = ((), ("replay",), ("twins", "capacity"), (), ("saturation", "replay"))
 """What each round ends with, beside the phases that every round repeats: so a machine that turns slower does so for all of those alike.
 Phases that look at rows before they go on have one round; the replay has two, and time for the first is put aside."""
 
@@ -72,6 +72,9 @@ GAIN = 0.05
 """A doubling of clients that brings less than this is the last."""
 
 DECODE_CONTEXT = 64
+FILLED = 1.3
+"""Times that filling contexts in is expected to take, after which those that decode behind them are sent."""
+
 MOST_TIES = 5
 """Cells of one size of twins that may contradict each other before the size is given up."""
 FIRST_SPEED = np.array([0.02, 2e-4, 0.02, 2e-4])
@@ -252,7 +255,7 @@ class View:
 
     def asked(self, kind: str, params: Params) -> Params:
         """The parameters of an earlier cell that was like these, so that it is repeated as it was; else these."""
-        keys = [key for key in params if key in ("batch", "prompt", "agents")]
+        keys = [key for key in params if key in ("batch", "context", "prompt", "agents")]
         return next((cell.params for cell in self.done(kind, keys[0]) if all(cell.params.get(k) == params[k] for k in keys)), params)
 
     # ------------------------------------------------------------------------------------------------- experiments, the telling ones first
@@ -279,7 +282,9 @@ class View:
         for share in (0.9, 0.25, 0.5):
             for batch in (1, 8, 4, 16):
                 if batch <= self.seats:
-                    yield {"batch": batch, "context": int(share * self.longest), "output": 24}
+                    length = int(share * self.longest)
+                    wait_s = round(FILLED * batch * float(self.rates[0] + length * self.rates[1]), 2)
+                    yield self.asked("context", {"batch": batch, "context": length, "output": 32, "wait_s": wait_s})
 
     def mixed(self) -> Iterator[Params]:
         for batch, share in ((4, 0.5), (8, 0.25), (1, 0.5), (8, 0.75)):
