@@ -85,18 +85,9 @@ def progress() -> Iterator[Callable[[str], None]]:
 
 
 def tell_first_compile(tell: Callable[[str], None]) -> None:
-    """Says so when the kernel has to be compiled first, which no later run waits for.
-
-    Numba names the index of a cached function by source file, function, line and Python version; without that file it compiles.
-    """
-    from pathlib import Path
-
+    """Says so when the kernel has to be compiled first, which no later run waits for where its files can be kept."""
+    from simulator.engine.kept import is_kept
     from simulator.engine.kernel import advance
 
-    if not hasattr(advance, "stats"):  # the JIT is off
-        return
-    code = advance.py_func.__code__
-    name = code.co_qualname.replace("<", "").replace(">", "")
-    index = f"{Path(code.co_filename).stem}.{name}-{code.co_firstlineno}.py{sys.version_info.major}{sys.version_info.minor}*.nbi"
-    if not any(Path(advance.stats.cache_path).glob(index)):
-        tell("compiling the kernel, once on this machine, about 40 s")
+    if not is_kept(advance):
+        tell("compiling the kernel, once on this machine, about 30 s")

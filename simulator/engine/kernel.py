@@ -9,9 +9,8 @@ Stages: tables (heaps, lists) -> prefix cache -> names (host tier, resumable end
 worker's step -> the loop.
 """
 
-import zlib
+import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +23,7 @@ import simulator.engine.world as engine_world
 import simulator.workload.arrays as workload_arrays
 from simulator.engine.bounds import refuse_beyond_64_bits
 from simulator.engine.growth import first_growth, growth_period
+from simulator.engine.kept import kept
 from simulator.engine.tables import bundle
 from simulator.engine.world import (
     BATCH_PREFILL_FIRST,
@@ -70,6 +70,9 @@ from simulator.engine.world import (
 )
 from simulator.units import PS_PER_S
 from simulator.workload.arrays import SCOPE_PLAY, SCOPE_TRAJECTORY
+
+SOURCES = (sys.modules[__name__], engine_tables, engine_world, workload_arrays)
+"""The modules in whose files compiled code and its constants stand."""
 
 Ints = NDArray[np.int64]
 NEVER = np.iinfo(np.int64).max
@@ -2215,63 +2218,51 @@ def hand_over(world, state, rank, lane):
 # ------------ the loop
 
 
-def entry(sources):
-    """The compiled loop.
+@kept(SOURCES, error_model="numpy", _nrt=False)
+def advance(world, state):
+    """Run until the stop rule, the hard end, or until the rows for records are nearly full (then make them more and call again).
 
-    Numba keys its cache on this file and on what a function closes over: ``sources`` stands for the other files.
+    At one instant the order is: steps end (by worker), lanes send or their KV lands (by lane), decode seats are claimed (by rank), the
+    stop rule, steps begin (by worker).
     """
-
-    @njit(cache=True, error_model="numpy", _nrt=False)  # type: ignore[call-overload]
-    def advance(world, state):
-        """Run until the stop rule, the hard end, or until the rows for records are nearly full (then make them more and call again).
-
-        At one instant the order is: steps end (by worker), lanes send or their KV lands (by lane), decode seats are claimed (by rank), the
-        stop rule, steps begin (by worker).
-        """
-        clock, lanes, workers = state.clock, state.lanes, state.workers
-        while sources >= 0:
-            if clock[CALL_ROWS] + len(lanes) > len(state.calls):
-                return ROWS_FULL
-            if state.clock[LOGGING] == 1 and clock[EVENT_ROWS] + 16 * len(lanes) + 2 * len(state.ranks) + len(workers) > len(state.events):
-                return ROWS_FULL
-            now = NEVER
-            for worker in range(len(workers)):
-                now = min(now, workers[worker, W_END_PS])
-            if clock[SENDS] > 0:
-                now = min(now, lanes[lanes[0, L_SENDS], L_WAKE_PS])
-            if now == NEVER:
-                return FINISHED
-            if now > world.rules[U_MAX_PS]:
-                clock[NOW] = world.rules[U_MAX_PS]
-                return FINISHED
-            clock[NOW] = now
-            for worker in range(len(workers)):
-                if workers[worker, W_END_PS] == now:
-                    end_step(world, state, worker)
-            while clock[SENDS] > 0 and lanes[lanes[0, L_SENDS], L_WAKE_PS] == now:
-                lane = pop_send(state.lanes, state.clock)
-                if lanes[lane, L_STATE] == MOVING:
-                    land(world, state, lane)
-                elif lanes[lane, L_STATE] == LOADING:
-                    end_load(world, state, lane)
-                else:
-                    send(world, state, lane)
-            for i in range(world.rules[U_DECODERS]):
-                if state.ranks[state.groups[1, i], R_CLAIM] == 1:
-                    claim_waiting(world, state, state.groups[1, i])
-            if clock[HALTED] == 1:
-                return FINISHED
-            for worker in range(len(workers)):
-                if workers[worker, W_END_PS] == NEVER and workers[worker, W_LOAD] > 0 and can_work(world, state, worker):
-                    begin_step(world, state, worker)
-            if clock[FAULT] != 0:
-                return STUCK
-        return STUCK
-
-    return advance
-
-
-advance = entry(zlib.crc32(b"".join(Path(str(module.__file__)).read_bytes() for module in (engine_tables, engine_world, workload_arrays))))
+    clock, lanes, workers = state.clock, state.lanes, state.workers
+    while True:
+        if clock[CALL_ROWS] + len(lanes) > len(state.calls):
+            return ROWS_FULL
+        if state.clock[LOGGING] == 1 and clock[EVENT_ROWS] + 16 * len(lanes) + 2 * len(state.ranks) + len(workers) > len(state.events):
+            return ROWS_FULL
+        now = NEVER
+        for worker in range(len(workers)):
+            now = min(now, workers[worker, W_END_PS])
+        if clock[SENDS] > 0:
+            now = min(now, lanes[lanes[0, L_SENDS], L_WAKE_PS])
+        if now == NEVER:
+            return FINISHED
+        if now > world.rules[U_MAX_PS]:
+            clock[NOW] = world.rules[U_MAX_PS]
+            return FINISHED
+        clock[NOW] = now
+        for worker in range(len(workers)):
+            if workers[worker, W_END_PS] == now:
+                end_step(world, state, worker)
+        while clock[SENDS] > 0 and lanes[lanes[0, L_SENDS], L_WAKE_PS] == now:
+            lane = pop_send(state.lanes, state.clock)
+            if lanes[lane, L_STATE] == MOVING:
+                land(world, state, lane)
+            elif lanes[lane, L_STATE] == LOADING:
+                end_load(world, state, lane)
+            else:
+                send(world, state, lane)
+        for i in range(world.rules[U_DECODERS]):
+            if state.ranks[state.groups[1, i], R_CLAIM] == 1:
+                claim_waiting(world, state, state.groups[1, i])
+        if clock[HALTED] == 1:
+            return FINISHED
+        for worker in range(len(workers)):
+            if workers[worker, W_END_PS] == NEVER and workers[worker, W_LOAD] > 0 and can_work(world, state, worker):
+                begin_step(world, state, worker)
+        if clock[FAULT] != 0:
+            return STUCK
 
 
 # ------------ before and after the loop

@@ -1,33 +1,21 @@
 """What goes to which stream: the note on the first compile, lines of progress, JSON without NaN, files written whole."""
 
 import json
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from simulator.cli.files import write_text
 from simulator.cli.screen import json_text, progress, say, tell_first_compile
-from simulator.engine import kernel
 from simulator.errors import UserError
 
 
-def test_first_compile_is_told_until_the_cache_has_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def advance() -> None: ...
-
-    for name in [name for name, value in vars(kernel).items() if hasattr(value, "stats")]:
-        monkeypatch.delattr(kernel, name)
-    fake = SimpleNamespace(stats=SimpleNamespace(cache_path=str(tmp_path)), py_func=advance)
-    monkeypatch.setattr(kernel, "advance", fake, raising=False)
+@pytest.mark.parametrize("there", [False, True])
+def test_first_compile_is_told_until_the_code_is_kept(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    monkeypatch.setattr("simulator.engine.kept.is_kept", lambda compiled: there)
     told: list[str] = []
     tell_first_compile(told.append)
-    assert len(told) == 1
-    code, version = advance.__code__, sys.version_info
-    name = f"{test_first_compile_is_told_until_the_cache_has_it.__name__}.locals.advance"  # as Numba writes a closure's
-    (tmp_path / f"test_screen.{name}-{code.co_firstlineno}.py{version.major}{version.minor}.nbi").touch()
-    tell_first_compile(told.append)
-    assert len(told) == 1
+    assert len(told) == (not there)
 
 
 def test_progress_is_plain_lines_on_stderr_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
