@@ -82,7 +82,7 @@ def play_row(row: Row, serving: Serving, load: Compiled, seed: int) -> Predictio
 
 
 def row_world(row: Row, serving: Serving, load: Compiled, seed: int) -> World:
-    """All clients start at once; each sends the same number of calls, one after another."""
+    """All clients start at once; whoever has its answer sends the next of the calls that are left, as the benchmark's client does."""
     calls = len(load.calls.prompt_tokens)
     fleet = engine_fleet(
         serving.deployment,
@@ -96,7 +96,8 @@ def row_world(row: Row, serving: Serving, load: Compiled, seed: int) -> World:
         min_plays=calls + 1,
         min_agent_plays=0,
         max_ps=int(FOREVER_S * PS_PER_S),
-        max_plays_per_agent=max(1, calls // row.concurrency),
+        max_plays_per_agent=0,
+        max_plays=calls,
     )
     return World(load.calls, load.threads, load.tree, fleet, stop)
 

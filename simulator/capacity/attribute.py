@@ -50,7 +50,8 @@ def _host_tier(system: System, deployment: Deployment, by: float) -> Machines:
 
 def _prefill(system: System, deployment: Deployment, by: float) -> Machines:
     def faster(law: LawCoefficients) -> LawCoefficients:
-        return replace(law, prefill_token_s=law.prefill_token_s / by, prefill_pair_s=law.prefill_pair_s / by)
+        names = ("prefill_token_s", "prefill_pair_s", "prefill_expert_s")
+        return replace(law, **{name: getattr(law, name) / by for name in names})
 
     return system, _law(deployment, faster)
 

@@ -82,8 +82,8 @@ its prefill or after it; its KV under way from a prefill rank or the host tier; 
 
 (
     NOW, ADMISSIONS, HALTED, PLAYS, ISSUED, ACTIVE, TURN, DECODE_TURN, CALL_ROWS, EVENT_ROWS, BIN_PS, SLOTS_USED, SLOTS_FREE, NAMES_USED,
-    NAMES_FREE, SENDS, BEHIND, SEAT_USES, LOGGING, FAULT,
-) = range(20)  # fmt: skip
+    NAMES_FREE, SENDS, BEHIND, SEAT_USES, LOGGING, STARTED, FAULT,
+) = range(21)  # fmt: skip
 """Entries of `State.clock`."""
 
 BLOCKED_NOT, BLOCKED_MEMORY, BLOCKED_SEATS, BLOCKED_BUDGET = range(4)
@@ -100,8 +100,8 @@ FINISHED, ROWS_FULL, STUCK = range(3)
 (
     U_BLOCK, U_ROUTER, U_DECODE_ROUTER, U_FIRST, U_TRANSFER, U_PREALLOC, U_LATENCY, U_BALANCE, U_BALANCE_MILLI, U_MATCH_MILLI, U_WIDTH,
     U_AGENTS, U_WINDOW, U_MIN_WINDOW, U_MIN_PLAYS, U_MIN_AGENT_PLAYS, U_MAX_PS, U_MAX_PLAYS, U_DISAGGREGATED, U_ENTRIES,
-    U_DECODERS, U_RUNS, RULES,
-) = range(23)  # fmt: skip
+    U_DECODERS, U_RUNS, U_SHARED_PLAYS, RULES,
+) = range(24)  # fmt: skip
 
 # Columns of `Load.pools`: a `Pool` with its schedule, step law and power law, in their units.
 (
@@ -109,8 +109,8 @@ FINISHED, ROWS_FULL, STUCK = range(3)
     P_PAUSE, P_ROUND, P_MAX_NEW, P_CLIP, P_RATIO_INIT, P_RATIO_MIN, P_RATIO_FALL, P_VICTIM, P_REQUEUE, P_VISIBLE, P_SIMILAR, P_PERIOD,
     P_FLOOR_PS, P_SEQ_PS, P_CTX_FP, P_DECODE_PS, P_PREFILL_PS, P_PAIR_FP, P_SHARED_LAST, P_FLOOR_MW, P_HBM_MW, P_FLOP_MW, P_CAP_MW, P_GPUS,
     P_SEQ_HBM, P_CTX_HBM, P_TOKEN_FLOP, P_PAIR_FLOP, P_SHARED_HBM_LAST, P_LIGHT_MW, P_RISE, P_SLOW_LAST, P_PORT_FIXED, P_PORT_TOKEN,
-    P_HOST_BLOCKS, P_HOST_FIXED, P_HOST_TOKEN, P_TAILS, POOL_COLUMNS,
-) = range(53)  # fmt: skip
+    P_HOST_BLOCKS, P_HOST_FIXED, P_HOST_TOKEN, P_TAILS, P_EXPERT_PS, POOL_COLUMNS,
+) = range(54)  # fmt: skip
 
 # Columns of the tables of `Load`: the fields of `Calls`, `Threads` and `PrefixTree`. barren: 1 for an answer that no prompt goes on from.
 K_PROMPT, K_OUTPUT, K_STEPS, K_TOOL, K_STOPS, K_LEAF, K_ANSWER, K_CHILD, K_CHILDREN = range(9)
@@ -1035,6 +1035,9 @@ def start_play(world, state, lane):
     agent = state.lanes[lane, L_AGENT]
     state.agents[agent, G_PLAY] += 1
     turn = agent + state.agents[agent, G_PLAY] * (world.rules[U_AGENTS] + 1)
+    if world.rules[U_SHARED_PLAYS] > 0:
+        turn = state.clock[STARTED]
+    state.clock[STARTED] += 1
     trajectory = world.runs[turn % (len(world.runs) - 1), J_ORDER]
     state.agents[agent, G_TRAJECTORY] = trajectory
     state.agents[agent, G_LEFT] = world.runs[trajectory + 1, J_CALL] - world.runs[trajectory, J_CALL]
@@ -1077,9 +1080,12 @@ def trace_path(world, state, lane):
 
 @stage
 def send(world, state, lane):
-    """The lane sends its next call: it joins the queue of a rank."""
+    """The lane sends its next call: it joins the queue of a rank. An agent that finds the shared queue of plays empty retires."""
     lanes, calls, rules = state.lanes, world.calls, world.rules
     if lanes[lane, L_CALL] < 0:
+        if 0 < rules[U_SHARED_PLAYS] <= state.clock[STARTED]:
+            state.clock[ACTIVE] -= 1
+            return
         start_play(world, state, lane)
     if lanes[lane, L_HOME] < 0:
         lanes[lane, L_HOME] = bind(world, state, 0, rules[U_ROUTER])
@@ -2033,11 +2039,12 @@ def begin_step(world, state, worker):
     ranks, clock, pool = state.ranks, state.clock, state.workers[worker, W_POOL]
     kind, step = world.pools[pool], state.workers[worker, W_STEPS]
     first, size = state.workers[worker, W_FIRST], state.workers[worker, W_RANKS]
-    queries, gave_way, parked = 0, 0, 0
+    queries, prefill, gave_way, parked = 0, 0, 0, 0
     for rank in range(first, first + size):
         schedule(world, state, rank, step)
         chunk = state.chunk[rank]
         queries += chunk[C_SERVED] * (1 + kind[P_DRAFTS]) + chunk[C_TOKENS]
+        prefill += chunk[C_TOKENS]
         gave_way += chunk[C_GAVE_WAY]
         parked += chunk[C_PARKED]
     if queries == 0 and gave_way == 0:
@@ -2045,6 +2052,7 @@ def begin_step(world, state, worker):
             clock[FAULT] = 1
         return
     shared_ps = world.spans[0, pool, min(queries, kind[P_SHARED_LAST])]
+    experts_ps = kind[P_EXPERT_PS] * prefill // size
     slowest, duration_ps, decode_ps, prefill_ps, context_ps, sum_ps, slow = 0, 0, 0, 0, 0, 0, 1 << 10
     for turn in range(2 if kind[P_SLOW_LAST] > 0 else 1):  # at full clock; then as slow as the power cap makes each rank
         slowest, sum_ps, full_clock_ps = -1, 0, duration_ps
@@ -2057,7 +2065,8 @@ def begin_step(world, state, worker):
                 slow = world.spans[2, pool, min(watts, kind[P_SLOW_LAST])]
             reads = kind[P_SEQ_PS] * b + ((kind[P_CTX_FP] * context) >> 10)
             verify = (kind[P_DECODE_PS] * b * (1 + kind[P_DRAFTS]) * slow) >> 10
-            fill = ((kind[P_PREFILL_PS] * n + ((kind[P_PAIR_FP] * chunk[C_PAIRS]) >> 11)) * slow) >> 10
+            own = kind[P_PREFILL_PS] - kind[P_EXPERT_PS]
+            fill = ((own * n + experts_ps + ((kind[P_PAIR_FP] * chunk[C_PAIRS]) >> 11)) * slow) >> 10
             sum_ps += reads + verify + fill
             if reads + verify + fill > slowest:
                 slowest, context_ps, decode_ps, prefill_ps = reads + verify + fill, reads, verify, fill
@@ -2283,7 +2292,7 @@ def pool_row(world: World, pool: Pool) -> list[int]:
         *(power.floor_mw, power.hbm_mw, power.flop_mw, power.cap_mw, power.gpus_per_rank),
         *(power.seq_hbm_ps, power.ctx_hbm_fp, power.token_flop_ps, power.pair_flop_fp, len(power.shared_hbm_ps) - 1),
         *(power.light_mw, power.rise_fp, len(power.slow_fp) - 1),
-        *(pool.port_fixed_ps, pool.port_token_fp, pool.host_blocks, pool.host_fixed_ps, pool.host_token_fp, pool.tails),
+        *(pool.port_fixed_ps, pool.port_token_fp, pool.host_blocks, pool.host_fixed_ps, pool.host_token_fp, pool.tails, law.expert_ps),
     ]
 
 
@@ -2299,7 +2308,7 @@ def flat(world: World) -> Load:
         int(fleet.disaggregated),
         sum(pool.workers * pool.ranks for pool in pools if pool.role != ROLE_DECODE),
         sum(pool.workers * pool.ranks for pool in pools if pool.role == ROLE_DECODE),
-        len(fleet.order),
+        *(len(fleet.order), stop.max_plays),
     ]
     calls, threads, tree = world.calls, world.threads, world.tree
     laws = [(pool.law.shared_ps, pool.power.shared_hbm_ps, pool.power.slow_fp) for pool in pools]

@@ -65,7 +65,7 @@ class Simulation:
         self.wake: list[simpy.Event] = [self.env.event() for _ in self.workers]
         self.claiming: set[int] = set()
         self.halted = False
-        self.turn = self.decode_turn = self.issued = self.plays = self.slot_uses = 0
+        self.turn = self.decode_turn = self.issued = self.started = self.plays = self.slot_uses = 0
         self.sent_tokens = self.landed_tokens = 0
         self.calls_left = [0] * len(fleet.start_ps)
         self.finished_plays = [0] * len(fleet.start_ps)
@@ -95,7 +95,14 @@ class Simulation:
         wake_ps = int(fleet.start_ps[agent])
         play = 0
         while True:
-            trajectory = int(fleet.order[(agent + play * (len(fleet.start_ps) + 1)) % len(fleet.order)])
+            turn = agent + play * (len(fleet.start_ps) + 1)
+            if world.stop.max_plays > 0:
+                yield self.at(wake_ps, AGENT_ACTS, agent * self.width)
+                turn, self.started = self.started, self.started + 1
+                if turn >= world.stop.max_plays:
+                    self.active -= 1
+                    return
+            trajectory = int(fleet.order[turn % len(fleet.order)])
             first = world.calls.first
             self.calls_left[agent] = int(first[trajectory + 1] - first[trajectory])
             wake_ps = yield self.env.process(self.thread(agent, play, trajectory, 0, wake_ps))
@@ -347,10 +354,11 @@ class Simulation:
         law = kind.law
         queries = sum(rank.query_tokens for rank in ranks)
         shared_ps = int(law.shared_ps[min(queries, len(law.shared_ps) - 1)])
-        terms = [rank.step_terms_ps() for rank in ranks]
+        experts_ps = law.expert_ps * sum(rank.prefill_tokens for rank in ranks) // len(ranks)
+        terms = [rank.step_terms_ps(experts_ps) for rank in ranks]
         if len(kind.power.slow_fp) > 1:
             full_clock_ps = law.floor_ps + shared_ps + max(map(sum, terms))
-            terms = [rank.step_terms_ps(rank.slow_fp(full_clock_ps, queries)) for rank in ranks]
+            terms = [rank.step_terms_ps(experts_ps, rank.slow_fp(full_clock_ps, queries)) for rank in ranks]
         slowest = max(terms, key=sum)
         duration_ps = law.floor_ps + shared_ps + sum(slowest)
         duration_ns = duration_ps // 1000

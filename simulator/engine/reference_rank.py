@@ -659,12 +659,16 @@ class Rank:
     def used_blocks(self) -> int:
         return self.pool.size - self.pool.free
 
-    def step_terms_ps(self, slow_fp: int = 1 << 10) -> tuple[int, int, int]:
-        """This rank's part of the step time: KV reads, decode compute, prefill compute; the latter two slowed by ``slow_fp`` 1,024ths."""
+    def step_terms_ps(self, experts_ps: int, slow_fp: int = 1 << 10) -> tuple[int, int, int]:
+        """This rank's part of the step time: KV reads, decode compute, prefill compute; the latter two slowed by ``slow_fp`` 1,024ths.
+
+        Prefill compute holds ``experts_ps``, what each GPU of the worker does of the expert work of all ranks' prompt tokens.
+        """
         law, b = self.kind.law, len(self.served)
         reads = law.seq_ps * b + (law.ctx_fp * self.context_tokens >> 10)
         verify = law.decode_token_ps * b * (1 + self.sched.drafts)
-        fill = law.prefill_token_ps * self.prefill_tokens + (law.pair_fp * self.pairs >> 11)
+        own_ps = law.prefill_token_ps - law.expert_ps
+        fill = own_ps * self.prefill_tokens + experts_ps + (law.pair_fp * self.pairs >> 11)
         return reads, verify * slow_fp >> 10, fill * slow_fp >> 10
 
     def wanted_pj(self, duration_ps: int, queries: int) -> int:

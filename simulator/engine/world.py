@@ -221,6 +221,8 @@ class Stop(NamedTuple):
         Hard end.
     max_plays_per_agent : int
         An agent retires after this many plays; 0 for never.
+    max_plays : int
+        All agents together begin this many plays, each time the next of `Fleet.order`, then retire: one queue that they share; 0 for none.
     """
 
     window_ps: int
@@ -229,6 +231,7 @@ class Stop(NamedTuple):
     min_agent_plays: int
     max_ps: int
     max_plays_per_agent: int
+    max_plays: int = 0
 
 
 class World(NamedTuple):

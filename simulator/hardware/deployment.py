@@ -26,6 +26,8 @@ class LawCoefficients:
         Time per query token of the rank that sets the step.
     prefill_pair_s : float
         Time per (query token, context token) pair of a prefill chunk.
+    prefill_expert_s : float
+        The part of ``prefill_token_s`` that all GPUs of a worker do together, whichever rank the token is on: its experts' arithmetic.
     wider_token_s, fitted_ep : float, int
         Time that each GPU of expert parallelism beyond ``fitted_ep``, the width of the fit, adds to a query token: all-to-all, and waiting
         for the rank whose experts are asked most.
@@ -46,6 +48,7 @@ class LawCoefficients:
     decode_token_s: float
     prefill_token_s: float
     prefill_pair_s: float
+    prefill_expert_s: float = 0.0
     wider_token_s: float = 0.0
     fitted_ep: int = 1
     context_token_s: float | None = None

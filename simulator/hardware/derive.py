@@ -154,6 +154,8 @@ def _law(profile: Profile, view: Profile, system: System, model: ModelCard, plac
     layout = Layout(view["attention"], view["gpus_per_worker"], view["compute_type"])
     engine = view.get("engine", view.get("imitates", "vllm").partition("@")[0])
     law, fitted = law_defaults(system, model, layout, engine=engine, weight_type=view["weight_type"])
+    if law.prefill_expert_s and "prefill_token_s" in lacking and "prefill_expert_s" not in view.fields:
+        lacking.append("prefill_expert_s")  # a part of the derived one; of a law that is given nobody said it
     return {key: _field(profile, key, Rule(getattr(law, key), fitted.source, fitted.quality), place) for key in lacking}
 
 

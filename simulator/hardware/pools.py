@@ -69,8 +69,19 @@ def worker_pool(name: str, pool: Profile, system: System, model: ModelCard) -> t
 
 
 def law_of(pool: Profile) -> LawCoefficients:
-    """The coefficients that a pool gives; nan for those of streaming in a measured law."""
-    return LawCoefficients(**{f.name: pool.get(f.name, math.nan if f.default is MISSING else f.default) for f in fields(LawCoefficients)})
+    """The coefficients that a pool gives; nan for those of streaming in a measured law.
+
+    Raises
+    ------
+    UserError
+        When the shared part of a prompt token's time is more than the whole.
+    """
+    law = LawCoefficients(**{f.name: pool.get(f.name, math.nan if f.default is MISSING else f.default) for f in fields(LawCoefficients)})
+    if law.prefill_expert_s > law.prefill_token_s:
+        field = pool.fields["prefill_expert_s"]
+        most = f"at most prefill_token_s, {law.prefill_token_s:g} s, of which it is a part"
+        raise UserError(Mistake(field.file or pool.file, f"{field.name}.value", repr(field.value), most, line=field.line))
+    return law
 
 
 def kv_pool(pool: Profile, system: System, model: ModelCard) -> KVPool:

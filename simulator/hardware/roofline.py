@@ -104,6 +104,8 @@ def law_coefficients(system: System, model: ModelCard, layout: Layout, efficienc
     found = dict(zip(TERMS, (law_matrix(system, model, layout) @ np.array(astuple(efficiency))).tolist(), strict=True))
     found.pop("request_s")
     weights, kv = found.pop("weights"), found.pop("kv")
+    if layout.attention == "dp":
+        found["prefill_expert_s"] = efficiency.prefill_experts * 2.0 * parameters(model).active_routed / system.flops(layout.compute_type)
     return LawCoefficients(routing_skew=ROUTING_SKEW, hbm_efficiency=1 / weights, kv_efficiency=1 / kv, **found)
 
 

@@ -163,6 +163,7 @@ DEPLOYMENT: Schema = {
     "decode_token_s": Spec("number", "s", 0, 1),
     "prefill_token_s": Spec("number", "s", 0, 1),
     "prefill_pair_s": Spec("number", "s", 0, 1e-3),
+    "prefill_expert_s": Spec("number", "s", 0, 1, optional=True),
     "sequence_s": Spec("number", "s", 0, 10, optional=True),
     "context_token_s": Spec("number", "s", 0, 1, optional=True),
     "shared_tokens": Spec("numbers", "tokens", 0, 10**6, optional=True),
@@ -188,8 +189,8 @@ OWN_BY_POOL = (
     "host_tier_bytes", "tails", "token_budget", "max_seqs", "lookahead", "batch_mode", "long_prefill_cap", "prefill_interval",
     "decode_interval", "chunk_round", "admit_reserve", "watermark_share", "max_new_tokens", "ratio_clip", "ratio_init", "ratio_min",
     "ratio_steps", "victim", "requeue", "pipeline_depth", "prefix_cache", "visible", "slot_similarity", "floor_s", "host_s", "routing_skew",
-    "hbm_efficiency", "kv_efficiency", "decode_token_s", "prefill_token_s", "prefill_pair_s", "wider_token_s", "fitted_ep", "sequence_s",
-    "context_token_s", "shared_tokens", "shared_s", "valid_seqs", "valid_context_tokens",
+    "hbm_efficiency", "kv_efficiency", "decode_token_s", "prefill_token_s", "prefill_pair_s", "prefill_expert_s",
+    "wider_token_s", "fitted_ep", "sequence_s", "context_token_s", "shared_tokens", "shared_s", "valid_seqs", "valid_context_tokens",
 )  # fmt: skip
 
 POOL: Schema = {"role": _word("mixed", "prefill", "decode"), **{key: DEPLOYMENT[key] for key in OWN_BY_POOL}}

@@ -27,7 +27,8 @@ class StepLaw(NamedTuple):
 
         q_r    = b_r * (1 + d) + sum(n)                      query tokens of the rank
         rank_r = seq_ps * b_r + (ctx_fp * ctx_r >> 10) + decode_token_ps * b_r * (1 + d)
-                 + prefill_token_ps * sum(n) + (pair_fp * sum(n * (2 * p + n)) >> 11)
+                 + (prefill_token_ps - expert_ps) * sum(n) + (pair_fp * sum(n * (2 * p + n)) >> 11)
+                 + expert_ps * sum(n of all ranks) // ranks
         step   = floor_ps + shared_ps[min(sum(q_r), len - 1)] + max(rank_r)
 
     Attributes
@@ -42,6 +43,9 @@ class StepLaw(NamedTuple):
         Compute per query token of a decoding sequence (drafts included) and per prefill token.
     pair_fp : int
         Attention compute per (query token, context token) pair of a prefill chunk.
+    expert_ps : int
+        The part of ``prefill_token_ps`` that is its experts' arithmetic: whichever rank a prompt token is on, all GPUs of the worker do it
+        together.
     """
 
     floor_ps: int
@@ -51,6 +55,7 @@ class StepLaw(NamedTuple):
     decode_token_ps: int
     prefill_token_ps: int
     pair_fp: int
+    expert_ps: int = 0
 
 
 LONGEST_TABLE = 65_536
@@ -82,6 +87,7 @@ def step_law(system: System, model: ModelCard, deployment: Deployment, pool: Wor
         decode_token_ps=to_ps((law.decode_token_s + wider_s) * (1 + decode_layers)),
         prefill_token_ps=to_ps((law.prefill_token_s + wider_s) * (1 + prefill_layers)),
         pair_fp=to_ps(law.prefill_pair_s * 2**FRACTION_BITS),
+        expert_ps=to_ps(law.prefill_expert_s * (1 + prefill_layers)) if pool.ranks > 1 else 0,
     )
 
 

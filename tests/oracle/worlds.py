@@ -107,7 +107,8 @@ def pools(draw: st.DrawFn, block: int, role: int, drafts: int, accept_milli: int
     sched = draw(scheds(block, role, cache, drafts, accept_milli))
     queries = np.arange(draw(st.sampled_from([100, 200])), dtype=np.int64)
     speed = draw(st.sampled_from([11, 13, 29]))
-    law = StepLaw(10 * MS, queries * MS // 20, MS // 7, 123_457, MS // speed, MS // 13, 1_234_567)
+    experts_ps = draw(st.sampled_from([0, 0, MS // 37, MS // 13]))
+    law = StepLaw(10 * MS, queries * MS // 20, MS // 7, 123_457, MS // speed, MS // 13, 1_234_567, experts_ps)
     power = PowerLaw(400_000, 240_000, 1_200_000, 700_000, 75_000, 8, queries * MS // 25, MS // 9, 98_765, MS // 17, 765_432)
     power = power._replace(light_mw=draw(st.sampled_from([75_000, 75_000, 10**8])), rise_fp=draw(st.sampled_from([1100, 3000, 20_000])))
     cap_w = draw(st.sampled_from([700, 700, 120, 300, 450]))
@@ -177,6 +178,7 @@ def worlds(draw: st.DrawFn) -> World:
         min_agent_plays=draw(st.sampled_from([0, 1, 2])),
         max_ps=draw(st.sampled_from([500 * MS, 10**6 * MS])),
         max_plays_per_agent=draw(st.sampled_from([1, 2, 3])),
+        max_plays=draw(st.sampled_from([0, 0, 1, 4, 9])),
     )
     world = World(compiled.calls, compiled.threads, compiled.tree, fleet, stop)
     return world._replace(fleet=fleet._replace(pools=tuple(sized(draw, world, pool) for pool in kinds)))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from simulator.calibration.aic_cells import BATCHES, CHUNKS, CONTEXTS, PREFIXES, Worker, grid, sample
-from simulator.calibration.aic_derive import Ask, aic_layout, derive, stored, told
+from simulator.calibration.aic_derive import Ask, Derived, aic_layout, derive, stored, told
 from simulator.calibration.aic_fit import Fit, errors_of, fit_law, predicted_s
 from simulator.calibration.aic_names import CHECKPOINTS, models, systems
 from simulator.calibration.aic_overlay import compute_type, overlay
@@ -16,6 +16,7 @@ from simulator.errors import UserError
 from simulator.hardware.deployment import LawCoefficients
 from simulator.hardware.load import load_deployment, load_model, load_system
 from simulator.hardware.step_law import step_law
+from simulator.report.aic_tables import derived_sheet
 
 MODES = {"gemm": "fp8_block", "moe": "fp8_block", "kvcache": "fp8", "fmha": "bfloat16"}
 KNOWN = LawCoefficients(
@@ -264,3 +265,12 @@ def test_what_was_not_measured_is_told():
     ):
         with pytest.raises(UserError, match="--"):
             derive(ask)
+
+
+def test_the_table_of_a_derived_law_names_what_was_fitted():
+    worker = r1()
+    fit, cells = fitted(worker)
+    sheet = derived_sheet(Derived("mine", "Mine", worker, tuple(cells), fit, "tables", (), ""))
+    assert [row[0] for row in sheet.rows] == ["decode", "decode", "prefill", "prefill"]
+    assert "floor_s 0.0" in sheet.note
+    assert "None" not in sheet.note

@@ -30,6 +30,15 @@ def test_llama_70b_on_two_h100_by_hand():
     assert law.prefill_pair_s == pytest.approx(4 * 64 * 128 * 80 / (2 * 989e12))
 
 
+def test_experts_of_a_prompt_are_shared_by_ranks_of_attention_dp_only():
+    """R1 routes 8 of 256 experts of 3 x 7168 x 2048 in 58 layers; what is left of its token is dense, attention, head and links."""
+    system, model = load_system("hgx_b200"), load_model("deepseek_r1")
+    shared = law_coefficients(system, model, Layout("dp", 8, "fp8"), PERFECT)
+    assert shared.prefill_expert_s == pytest.approx(2 * 58 * 8 * 3 * 7168 * 2048 / 4500e12)
+    assert 0.3 < shared.prefill_expert_s / shared.prefill_token_s < 0.9
+    assert law_coefficients(system, model, Layout("tp", 8, "fp8"), PERFECT).prefill_expert_s == 0
+
+
 def test_launch_floors_count_layers_by_kind():
     system, model = load_system("hgx_b200"), load_model("deepseek_r1")
     floors = Efficiency(

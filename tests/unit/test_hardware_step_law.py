@@ -7,6 +7,7 @@ import pytest
 
 from simulator.calibration.fit_grid import BARE, DP4, GRIDS, grid_fits, predicted_ms, rows_of, worker_of
 from simulator.calibration.grid import step_rows
+from simulator.errors import UserError
 from simulator.hardware.deployment import Deployment, WorkerPool
 from simulator.hardware.load import load_deployment, load_model, load_system
 from simulator.hardware.memory import expert_coverage, weight_bytes
@@ -188,3 +189,19 @@ def test_wider_expert_parallelism_costs_each_token_time():
     wide, _, pool = law_of("gb300_nvl72_v4pro_60tps_pd", pool="decode")
     assert pool.ep == 16
     assert wide.decode_token_ps == round((63.7e6 + 12 * 1.243e6) * (1 + 1.5 / 61))  # 3 drafts: 2 * 3 / (1 + 3) of a layer
+
+
+def test_a_derived_law_shares_its_experts_and_a_given_one_says_so_itself():
+    system, model = load_system("hgx_b200"), load_model("deepseek_v4_pro")
+    derived = load_deployment({"system": system.name, "model": model.name})
+    given = load_deployment("hgx_b200_v4pro_20tps")
+    for deployment, shares in ((derived, True), (given, False)):
+        (pool,) = deployment.pools
+        law = step_law(system, model, deployment, pool)
+        assert pool.ranks == 8
+        assert (0 < law.expert_ps < law.prefill_token_ps) if shares else law.expert_ps == 0
+
+
+def test_a_shared_part_above_the_whole_is_refused():
+    with pytest.raises(UserError, match=r"prefill_expert_s.*at most prefill_token_s, 8\.926e-05 s"):
+        load_deployment("hgx_b200_v4pro_20tps", {"prefill_expert_s": 1e-4})
