@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from simulator.calibration.cell_file import cell_line, endpoint_text, request_line
-from simulator.calibration.live import calibrate_rows, drift_from, read_run
+from simulator.calibration.live import Calibrated, LiveRun, calibrate_rows, drift_from, read_run
 from simulator.calibration.live_cells import cell_of
 from simulator.calibration.live_check import QUANTITIES, check
 from simulator.calibration.live_drift import drift_cells, drift_of, expected_s, next_drift_cells
@@ -32,10 +32,15 @@ BUDGET_S = 80
 
 
 @pytest.fixture(scope="module")
-def exact() -> tuple[StandIn, Fit]:
+def calibrated() -> tuple[StandIn, Calibrated]:
     found = StandIn(hidden_pool(LAW, blocks=193, budget=512, seats=24), block_tokens=32)
     found.calibrate(BUDGET_S)
-    return found, fit_rows(found.endpoint, found.cells, found.requests)
+    return found, calibrate_rows(LiveRun(found.endpoint, found.cells, found.requests))
+
+
+@pytest.fixture(scope="module")
+def exact(calibrated: tuple[StandIn, Calibrated]) -> tuple[StandIn, Fit]:
+    return calibrated[0], calibrated[1].fit
 
 
 def test_a_law_without_noise_comes_back_exactly(exact: tuple[StandIn, Fit]) -> None:
@@ -227,17 +232,20 @@ def test_hostile_names_of_an_endpoint_stay_text(exact: tuple[StandIn, Fit]) -> N
     assert "&lt;script&gt;" in page
 
 
-def test_a_folder_of_rows_is_read_packed_or_not_and_calibrated(exact: tuple[StandIn, Fit], tmp_path: Path) -> None:
-    found, fit = exact
+def test_a_folder_of_rows_is_read_packed_or_not(exact: tuple[StandIn, Fit], tmp_path: Path) -> None:
+    found, _ = exact
     (tmp_path / "endpoint.json").write_text(endpoint_text(found.endpoint))
     (tmp_path / "cells.jsonl").write_text("".join(map(cell_line, found.cells)))
     (tmp_path / "requests.jsonl.gz").write_bytes(gzip.compress("".join(request_line(row, 0.0) for row in found.requests).encode()))
-    calibrated = calibrate_rows(read_run(tmp_path))
-    assert calibrated.fit.coefficients == fit.coefficients
-    assert calibrated.verdict == "The profile can be trusted within its range."
-    unseen = calibrated.unseen("prefix", "saturation")
-    assert {one.kind for one, _ in unseen} == {"prefix", "saturation"}
-    assert max(abs(error) for _, error in unseen) < 1e-3
-    assert drift_from(calibrated, calibrated.run).holds
+    assert read_run(tmp_path) == LiveRun(found.endpoint, found.cells, found.requests)
     with pytest.raises(UserError, match=r"elsewhere/endpoint\.json; found a file that cannot be read"):
         read_run(tmp_path / "elsewhere")
+
+
+def test_a_calibration_says_how_far_to_trust_it_and_what_it_has_not_seen(calibrated: tuple[StandIn, Calibrated]) -> None:
+    _, found = calibrated
+    assert found.verdict == "The profile can be trusted within its range."
+    unseen = found.unseen("prefix", "saturation")
+    assert {one.kind for one, _ in unseen} == {"prefix", "saturation"}
+    assert max(abs(error) for _, error in unseen) < 1e-3
+    assert drift_from(found, found.run).holds
