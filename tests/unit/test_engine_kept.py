@@ -23,7 +23,9 @@ TEXT = "def double(x):\n    return 2 * x\n"
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A module of one function, compiled code of which goes to `tmp_path / "kept"`."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "kept"))
-    return loaded(tmp_path / "tiny.py", TEXT)
+    made = loaded(tmp_path / "tiny.py", TEXT)
+    monkeypatch.setitem(sys.modules, "tiny", made)  # kept code is loaded by the name of its module
+    return made
 
 
 def loaded(path: Path, text: str) -> ModuleType:
