@@ -171,19 +171,26 @@ def _deployment(run: Run, terms: StackTerms) -> Mapping[str, Any]:
 
 
 def law_fields(run: Run, terms: StackTerms) -> dict[str, float]:
-    """The step law of a run's worker: each layer ends in two all-reduces, a ring of twice the activations less each GPU's own share."""
+    """The step law of a run's worker.
+
+    Each layer ends in two all-reduces, and the embedding in one: a ring of twice the activations less each GPU's own share. The logits of a
+    decoding sequence are all-gathered in BF16, for each GPU of vLLM has its part of the vocabulary (`VocabParallelEmbedding`,
+    `LogitsProcessor`); they cross the same links at the same rate.
+    """
     system, model = load_system(run.system), load_model(run.model)
     flops = system.bf16_flops * run.tp
-    reduces = 2 * model.layers if run.tp > 1 else 0
-    reduced_bytes = reduces * model.hidden * ACTIVATION_BYTES * 2 * (run.tp - 1) / run.tp
-    link_s = terms.link * reduced_bytes / system.scale_up_bytes_per_s
+    reduces, gathers = (2 * model.layers + 1, 1) if run.tp > 1 else (0, 0)
+    others = (run.tp - 1) / run.tp
+    byte_s = terms.link / system.scale_up_bytes_per_s
+    link_s = byte_s * reduces * model.hidden * ACTIVATION_BYTES * 2 * others
+    logits_s = byte_s * gathers * model.vocab * ACTIVATION_BYTES * others
     return {
-        "floor_s": model.layers * terms.layer_s + reduces * terms.collective_s,
+        "floor_s": model.layers * terms.layer_s + (reduces + gathers) * terms.collective_s,
         "host_s": 0.0,
         "routing_skew": 0.8,
         "hbm_efficiency": 1 / terms.memory,
         "kv_efficiency": 1 / terms.memory,
-        "decode_token_s": terms.sequence_s + link_s,
+        "decode_token_s": terms.sequence_s + link_s + logits_s,
         "prefill_token_s": terms.gemm * 2 * parameters(model).active / flops + link_s,
         "prefill_pair_s": terms.attention * prompt_flops_line(model)[1] / flops,
     }
