@@ -25,6 +25,11 @@ from simulator.hardware.weights import CASTS
 STREAMING = ("routing_skew", "hbm_efficiency", "kv_efficiency")
 """Coefficients that turn bytes into time; a law that gives the times themselves (``context_token_s``) has none."""
 
+GIB = 2**30
+BUDGETS = ((160, 16_384), (70, 8_192), (0, 2_048))
+"""GiB of a GPU from which vLLM 0.32.0's API server takes so many tokens a step (`engine/arg_utils.py`)."""
+SMALL = "vLLM 0.32.0's default of its API server on smaller GPUs"
+
 NEEDED = (
     "workers", "gpus_per_worker", "attention", "ranks", "ep", "block_tokens", "kv_pool_tokens", "token_budget", "max_seqs",
     "max_context_tokens", "context_token_s", *(key for key in LAW if key not in STREAMING),
@@ -52,7 +57,7 @@ def completed(profile: Profile, system: System, model: ModelCard, others: Iterab
     if not known(system, model):
         return _with_measured(profile)
     free = not profile.pools and not set(LAYOUT) <= set(profile.fields) | {"workers"}
-    whole = _with(_with(profile, _types(profile, system, model)), _budgets(profile, model) | (_pool_share(model) if free else {}))
+    whole = _with(_with(profile, _types(profile, system, model)), _budgets(profile, system, model) | (_pool_share(model) if free else {}))
     if free:
         layout = smallest_layout(whole, system, model, others)
         source = f"derived: {layout} is the smallest worker whose weights leave room for a useful KV pool"
@@ -101,14 +106,15 @@ def _types(profile: Profile, system: System, model: ModelCard) -> dict[str, Rule
     return rules
 
 
-def _budgets(profile: Profile, model: ModelCard) -> dict[str, Rule]:
+def _budgets(profile: Profile, system: System, model: ModelCard) -> dict[str, Rule]:
     """What the engine's users leave at its defaults, and the SLO for who gives none."""
-    large = "vLLM default on GPUs of 70 GB and more"
+    large = "vLLM 0.32.0's default of its API server on GPUs of"
+    least, tokens = next((least, tokens) for least, tokens in BUDGETS if system.hbm_bytes >= least * GIB)
     rules = {
-        "memory_share": Rule(0.9, "vLLM default (gpu_memory_utilization)"),
+        "memory_share": Rule(0.9, "usual share of HBM for weights and KV; vLLM 0.32.0's default is 0.92", "assumed"),
         "block_tokens": Rule(64 if model.attention.kv_heads == 1 else 16, "vLLM default, and 64 as the MLA kernels have it"),
-        "token_budget": Rule(8192, f"{large} (max_num_batched_tokens)"),
-        "max_seqs": Rule(1024, f"{large} (max_num_seqs)"),
+        "token_budget": Rule(tokens, f"{large} {least} GiB and more (max_num_batched_tokens)" if least else SMALL),
+        "max_seqs": Rule(1024 if least else 256, f"{large} 70 GiB and more (max_num_seqs)" if least else SMALL),
         "max_context_tokens": Rule(model.max_context_tokens, "vLLM default: the model's own"),
     }
     if "imitates" not in profile.fields:
