@@ -160,6 +160,8 @@ def overlay(
     put("request_s", measured.request_s, "fitted", "client's TTFT of short prompts beyond their steps")
     put("valid_seqs", measured.valid_seqs, "measured", "most sequences side by side in cells")
     put("valid_context_tokens", measured.valid_context_tokens, "measured", "longest context in cells")
+    chunk = min(measured.token_budget, measured.valid_context_tokens)
+    put("valid_chunk_tokens", chunk, "measured", "most prompt tokens of a step: the longest prompt, up to the token budget")
     return fields
 
 

@@ -53,6 +53,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
                 "binding_pool": answer.binding_pool,
                 "badge": answer.badge,
                 "badge_because": answer.badge_because,
+                "notes": point.notes if (point := answer.held or answer.broken) else (),
                 "uncertainty": _uncertainty(answer.uncertainty),
                 **_inside(answer.held),
                 **({} if answer.attribution is None else {"attribution": asdict(answer.attribution)}),

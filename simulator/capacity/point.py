@@ -12,6 +12,7 @@ from simulator.capacity.pool_summary import lost_time, pool_summaries, spent_s
 from simulator.capacity.results import PoolSummary, PowerBases, Summary
 from simulator.capacity.scenario import Scenario
 from simulator.capacity.slo import SPEED, TTFT
+from simulator.capacity.valid_range import beyond_range
 from simulator.engine.kernel import simulate_kernel
 from simulator.engine.world import Output, World
 from simulator.errors import Mistake, UserError
@@ -160,7 +161,7 @@ def summarise(prepared: Prepared, window: Window, seeds: Sequence[int]) -> Summa
         goodput_output_tok_s=goodput_tok_s,
         limiter=limits.limiter,
         cut_trajectories=prepared.cut_trajectories,
-        notes=(*prepared.notes, *_phase_notes(window)),
+        notes=(*prepared.notes, *beyond_range(prepared, pools), *_phase_notes(window)),
         series=window.series,
         ttft_samples_s=thinned(window.ttft_s),
         speed_samples_tok_s=thinned(window.speed_tok_s),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from simulator.cli.provenance import provenance_of
 
 if TYPE_CHECKING:
     from simulator.capacity.journal import Journal
-    from simulator.capacity.results import Comparison
+    from simulator.capacity.results import Comparison, Summary
     from simulator.capacity.scenario import Scenario
     from simulator.capacity.study import Found
     from simulator.engine.world import Output
@@ -96,6 +97,7 @@ def run(
     with progress() as tell:
         tell_first_compile(tell)
         summary = play(asked, agents, progress=tell, keep=outputs.__setitem__ if csv else None)
+    _warn_beyond([summary])
     if csv:
         from simulator.report.export import csv_text
         from simulator.report.frames import calls_frame, flat_frame, pool_series_frame, pools_frame, series_frame
@@ -144,6 +146,7 @@ def capacity(
     with progress() as tell:
         tell_first_compile(tell)
         answer = seek(asked, progress=tell)
+    _warn_beyond([answer.held or answer.broken])
     if csv:
         _write_rows(csv, Comparison((answer,), (), ()))
     if html:
@@ -190,6 +193,7 @@ def compare(
         _write_rows(out, found)
         command = command_line("compare", scenario, changes, *(["--systems", systems] if systems else []), "--out", str(out))
         _write_report(out / "report.html", found, list(asked.cell_scenarios()), provenance_of(asked, command))
+    _warn_beyond([answer.held or answer.broken for answer in found.answers])
     if as_json:
         show_json(document)
     else:
@@ -234,6 +238,18 @@ def shape(
     else:
         show_sheets(shape_sheets(found))
         print(f"\n{shape_sentence(found)}")
+
+
+def _warn_beyond(points: Sequence[Summary | None]) -> None:
+    """Says once what of some operating points lies beyond what a law was measured at."""
+    from simulator.capacity.valid_range import BEYOND
+    from simulator.cli.screen import say
+
+    found = {
+        f"{point.deployment}: {note}": None for point in points if point is not None for note in point.notes if note.startswith(BEYOND)
+    }
+    for line in found:
+        say(f"warning: {line}")
 
 
 def _scenario(ref: str, changes: list[str] | None) -> Scenario:

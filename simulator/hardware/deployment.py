@@ -36,8 +36,8 @@ class LawCoefficients:
         bytes and bandwidth, and the coefficients of streaming (``routing_skew`` and the two efficiencies) are nan.
     shared_tokens, shared_s : tuple of float
         A measured law: knots of the time that the query tokens of a step cost together, straight between them and level outside.
-    valid_seqs, valid_context_tokens : int
-        Most decoding sequences and longest context that the law was fitted to; 0 for unsaid.
+    valid_seqs, valid_context_tokens, valid_chunk_tokens : int
+        Most decoding sequences, longest context and most prompt tokens of a step that the law was fitted to; 0 for unsaid.
     """
 
     floor_s: float
@@ -57,6 +57,7 @@ class LawCoefficients:
     shared_s: tuple[float, ...] = ()
     valid_seqs: int = 0
     valid_context_tokens: int = 0
+    valid_chunk_tokens: int = 0
 
 
 @dataclass(frozen=True)

@@ -171,6 +171,7 @@ DEPLOYMENT: Schema = {
     "request_s": Spec("number", "s", 0, 100, optional=True),
     "valid_seqs": _count("count", 1, 100_000, optional=True),
     "valid_context_tokens": _count("tokens", 1, 10**9, optional=True),
+    "valid_chunk_tokens": _count("tokens", 1, 10**9, optional=True),
     "wider_token_s": Spec("number", "s", 0, 1e-3, optional=True),
     "fitted_ep": _count("GPUs", 1, 100_000, optional=True),
 }
@@ -191,6 +192,7 @@ OWN_BY_POOL = (
     "ratio_steps", "victim", "requeue", "pipeline_depth", "prefix_cache", "visible", "slot_similarity", "floor_s", "host_s", "routing_skew",
     "hbm_efficiency", "kv_efficiency", "decode_token_s", "prefill_token_s", "prefill_pair_s", "prefill_expert_s",
     "wider_token_s", "fitted_ep", "sequence_s", "context_token_s", "shared_tokens", "shared_s", "valid_seqs", "valid_context_tokens",
+    "valid_chunk_tokens",
 )  # fmt: skip
 
 POOL: Schema = {"role": _word("mixed", "prefill", "decode"), **{key: DEPLOYMENT[key] for key in OWN_BY_POOL}}

@@ -1,5 +1,6 @@
 """The report's figures, each titled with what it shows: power here, service and load in the files beside. Inputs are answers."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -95,8 +96,9 @@ def answer_drawings(answers: Sequence[Answer]) -> list[Drawing]:
     colour = colours(systems(answers))
     cases = operating_points(answers)
     points = [point for answer in answers for point in (answer.held, answer.broken) if point]
+    metered = [answer for answer in answers if math.isfinite(answer.agents_per_mw.accelerator)]  # nobody knows watts of an unknown system
     drawings: list[Drawing | None] = [
-        with_numbers(per_megawatt(answers), bases_frame(answers)),
+        with_numbers(per_megawatt(metered), bases_frame(metered)) if metered else None,
         with_numbers(curves(answers), points_frame(answers)),
         with_numbers(distributions(answers), distributions_frame(answers)),
         with_numbers(limits(cases) if cases else None, shares_frame(cases)),

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cli.conftest import Command
+from tests.unit.hidden_overlay import write_overlay
 
 ANSWER_KEYS = {
     "system", "model", "deployment", "slo", "agents_held", "interval", "gpus", "agents_per_gpu", "agents_per_mw", "accelerator_w_per_gpu",
@@ -171,3 +173,26 @@ def test_a_timeline_is_one_json_document_and_the_same_bytes_twice(command: Comma
     assert gzip.decompress(files[1].read_bytes()) == plain
     records = json.loads(plain)["traceEvents"]
     assert {record["ph"] for record in records} == {"M", "X", "C"}
+
+
+@pytest.mark.parametrize("asked", [("run", "-n", "2"), ("capacity",), ("compare",)])
+def test_what_lies_beyond_a_measured_law_is_told_once(command: Command, tmp_path: Path, asked: tuple[str, ...]) -> None:
+    """Calls of 3,050 tokens on a law that was measured up to 2,048."""
+    law = {"floor_s": 0.004, "sequence_s": 100e-6, "context_token_s": 0.3e-6, "prefill_token_s": 40e-6, "prefill_pair_s": 10e-9}
+    overlay = write_overlay(tmp_path / "overlay.yaml", law, max_context_tokens=16_384)
+    scenario = tmp_path / "long.yaml"
+    document = {
+        "workload": {"kind": "fixed", "isl": 3000, "osl": 50, "concurrency": 1},
+        "slo": {"speed_tok_s": 20, "ttft_s": 10},
+        "seeds": [1, 2],
+        "phase": {"ramp_s": 1, "warmup_s": 1, "min_window_s": 5, "min_trajectories": 0, "min_agent_trajectories": 0, "max_s": 20},
+        "search": {"exact_below": 2, "share": 0.5, "ceiling": 2, "scout_s": 0},
+        **({"cells": [{"deployment": str(overlay)}] * 2} if asked[0] == "compare" else {"deployment": str(overlay)}),
+    }
+    scenario.write_text(yaml.safe_dump(document), encoding="utf-8")
+    words = ("--out", str(tmp_path / "results")) if asked[0] == "compare" else ()
+    result = command(asked[0], str(scenario), *asked[1:], *words, "--json")
+    assert result.exit_code == 0, result.output
+    said = "beyond what the law was measured at, so extrapolated: 100% of the calls are longer than 2,048 tokens, the longest has 3,050"
+    assert result.stderr.count(f"warning: hidden: {said}\n") == 1
+    assert said in result.stdout
