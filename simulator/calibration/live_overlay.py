@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from simulator.calibration.cell import CellRow, Endpoint
-from simulator.calibration.live_traits import BLOCKS, SLOTS, Trait
+from simulator.calibration.live_traits import BLOCKS, SLOTS, USUAL_BUDGET, Trait
 from simulator.capacity.fleet import engine_pools
 from simulator.engine.world import Pool
 from simulator.errors import Mistake, UserError
@@ -24,8 +24,8 @@ from simulator.hardware.unknown import UNKNOWN
 ENGINES = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llamacpp", "trtllm": "trtllm", "dynamo": "vllm"}
 """Metrics dialect -> the preset whose scheduling rules are played; of an endpoint that tells nothing, its cache kind decides."""
 
-USUAL_BUDGET, USUAL_BLOCK, USUAL_SEATS, USUAL_CONTEXT = 2048, 16, 256, 32_768
-"""vLLM's defaults below 70 GB; what stands for what neither experiments nor the server say (then `assumed`)."""
+USUAL_BLOCK, USUAL_SEATS, USUAL_CONTEXT = 16, 256, 32_768
+"""vLLM's defaults below 70 GB, as `USUAL_BUDGET`; what stands for what neither experiments nor the server say (then `assumed`)."""
 
 TOLD = "as the server tells"
 """Source of what no experiment showed."""

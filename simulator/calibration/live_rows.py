@@ -110,6 +110,8 @@ def observe(cell: CellRow, rows: Sequence[RequestRow], play: CellPlay, step_s: F
     requests = 1.0 if quantity == "prefill" and clock == CLIENT else 0.0
     ratio = median(one / max(float(weights @ step_s), 1e-9) for (one, _), weights in zip(timed, each, strict=True))
     mean = np.mean(each, axis=0)
+    if not mean @ step_s > 0:
+        return "played with the law so far it takes no time"
     name = "ttft" if requests else quantity
     return Observation(place, cell.cell, kind, name, float(ratio * (mean @ step_s)), play.steps, mean, requests)
 

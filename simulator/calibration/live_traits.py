@@ -15,6 +15,9 @@ BLOCKS, SLOTS, NONE = "blocks", "slots", "none"
 ENOUGH = 0.5
 """A prompt counts as found again when more than this share of what could be found was."""
 
+USUAL_BUDGET = 2048
+"""vLLM's default below 70 GB."""
+
 FEW = 32
 """Budgets that agree with what was seen, more than which say nothing."""
 
@@ -143,14 +146,15 @@ def eviction(cells: Sequence[CellRow], rows: Rows) -> Trait:
 
 
 def token_budget(endpoint: Endpoint, cells: Sequence[CellRow], rows: Rows, floor_s: float) -> Trait:
-    """Query tokens of a step: the budget that explains which twins came together."""
+    """Query tokens of a step: of the budgets that explain which twins came together the one nearest to what is usual."""
     seen = seen_twins(cells, rows, floor_s)
     told, used = endpoint.token_budget, tuple(one.cell for one in seen)
     left = budgets_left(seen)
     apart = any(not one.together for one in seen)
     if not seen or not apart:
         return Trait("token_budget", None, 2 * max((one.twin for one in seen), default=0) or None, None, told, used)
-    return Trait("token_budget", left[0] if len(left) < FEW else None, left[0], left[-1], told, used)
+    likely = min(left, key=lambda budget: abs(math.log(budget / USUAL_BUDGET)))
+    return Trait("token_budget", likely if len(left) < FEW else None, left[0], left[-1], told, used)
 
 
 def seats(endpoint: Endpoint, cells: Sequence[CellRow], rows: Rows) -> Trait:

@@ -13,10 +13,10 @@ import numpy as np
 from simulator.calibration.cell import Endpoint
 from simulator.calibration.live_fit import Fit, observe_cells, phase_errors
 from simulator.calibration.live_law import BETTER, FORMS, LawFit, Observation, fit_law, intervals
-from simulator.calibration.live_overlay import USUAL_BUDGET, Known, Measured, playing
+from simulator.calibration.live_overlay import Known, Measured, playing
 from simulator.calibration.live_pace import STEADY
 from simulator.calibration.live_rows import CLIENT, Excluded
-from simulator.calibration.live_traits import by_cell, traits
+from simulator.calibration.live_traits import USUAL_BUDGET, by_cell, traits
 from simulator.calibration.past_cells import PastCells, run_name
 from simulator.calibration.past_law import MOST_REQUESTS, Columns, cut, observations
 from simulator.calibration.past_run import PastRun

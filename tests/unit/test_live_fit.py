@@ -13,12 +13,13 @@ from simulator.calibration.live_cells import cell_of
 from simulator.calibration.live_check import QUANTITIES, check
 from simulator.calibration.live_drift import drift_cells, drift_of, expected_s, next_drift_cells
 from simulator.calibration.live_fit import Fit, fit_rows
-from simulator.calibration.live_overlay import overlay_text, playing
+from simulator.calibration.live_overlay import Known, overlay_text, playing
 from simulator.calibration.live_plan import expected, next_cells
 from simulator.calibration.live_traits import by_cell
 from simulator.capacity.point import run
 from simulator.capacity.scenario_file import load_scenario
 from simulator.cli.live_fit import Cards, finish
+from simulator.engine.world import CACHE_SLOTS
 from simulator.errors import UserError
 from simulator.hardware.load import load_deployment
 from simulator.report.live_fit_tables import fit_sheets
@@ -249,3 +250,20 @@ def test_a_calibration_says_how_far_to_trust_it_and_what_it_has_not_seen(calibra
     assert {one.kind for one, _ in unseen} == {"prefix", "saturation"}
     assert max(abs(error) for _, error in unseen) < 1e-3
     assert drift_from(found, found.run).holds
+
+
+def test_slots_are_found_and_what_they_keep_is_predicted() -> None:
+    """Four slots as llama.cpp has them: 12 agents overwrite each other's, which blocks of as much memory would not."""
+    found = StandIn(hidden_pool(LAW, blocks=4 * 2048, budget=512, seats=4, cache=CACHE_SLOTS), block_tokens=1, metrics=False)
+    found.calibrate(25)
+    fit = fit_rows(found.endpoint, found.cells, found.requests)
+    assert (fit.traits["prefix_cache"].value, fit.measured.max_seqs, fit.measured.engine) == ("slots", 4, "llamacpp")
+    made = {cell.cell: cell_of(cell) for cell in found.cells}
+    levels = check(fit, playing(fit.measured), found.cells, by_cell(found.requests), made).levels
+    assert [level.agents for level in levels] == [1, 4, 12]
+    assert [level.error("cache_hit") for level in levels] == pytest.approx([0.0] * 3, abs=0.005)
+    assert levels[2].measured["cache_hit"] < levels[0].measured["cache_hit"] - 0.1
+    assert max(abs(level.error("output_tok_s")) for level in levels) < 0.03
+    blocks = replace(fit.measured, known={**fit.measured.known, "prefix_cache": Known("blocks", "assumed", "")}, engine="vllm")
+    wrong = check(fit, playing(blocks), found.cells, by_cell(found.requests), made).levels[2]
+    assert wrong.error("cache_hit") > 0.1
