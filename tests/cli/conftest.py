@@ -1,5 +1,6 @@
 """What the command's tests share: a scenario that plays in a moment, and a way to run the command in this process."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from typer.testing import CliRunner
 from simulator.cli.main import app
 
 Command = Callable[..., Any]
+
+# A shell starts what it runs in the background deaf to Ctrl-C, and children inherit that: tests that press it need it heard.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
