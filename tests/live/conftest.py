@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,11 +11,23 @@ from tests.live.engines import Engine, llamacpp, python_with, vllm
 
 
 @pytest.fixture(scope="session")
-def llamacpp_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    python, folder = python_with("xllamacpp"), tmp_path_factory.mktemp("llamacpp")
-    model = folder / "tiny.gguf"
+def gguf(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A Python that has llama.cpp, and the tiny model for it."""
+    python, model = python_with("xllamacpp"), tmp_path_factory.mktemp("gguf") / "tiny.gguf"
     subprocess.run([python, tiny_model.__file__, "gguf", str(model)], check=True)
-    with llamacpp(python, model, folder) as engine:
+    return python, model
+
+
+@pytest.fixture(scope="session")
+def llamacpp_engine(gguf: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with llamacpp(*gguf, tmp_path_factory.mktemp("llamacpp")) as engine:
+        yield engine
+
+
+@pytest.fixture
+def short_llamacpp(gguf: tuple[str, Path], tmp_path: Path) -> Iterator[Engine]:
+    """With contexts short enough for a minute to cover them."""
+    with llamacpp(*gguf, tmp_path, "--context-tokens", "1024") as engine:
         yield engine
 
 
