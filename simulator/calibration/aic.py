@@ -78,6 +78,13 @@ class OperatorTables:
         both = chunk_tokens + prefix_tokens
         return self._static_ms("static_ctx", "ttft", batch_size=1, isl=both, osl=1, prefix=prefix_tokens) / 1e3
 
+    def experts_s(self, chunk_tokens: int) -> float:
+        """The part of such a chunk that is its routed experts' arithmetic, over all layers: what a rank does when all are as busy."""
+        from aiconfigurator.sdk.config import RuntimeConfig
+
+        summary = self._session.run_static(runtime_config=RuntimeConfig(batch_size=1, isl=chunk_tokens, osl=1), mode="static_ctx")
+        return float(summary.get_context_latency_dict()["context_moe"]) / 1e3
+
     def served_ms(self, isl: int, osl: int, batch: int) -> tuple[float, float, bool]:
         """Its own TTFT and TPOT of ``batch`` concurrent requests per rank, served by mixed steps of ``isl`` prefill tokens.
 

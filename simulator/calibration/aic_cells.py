@@ -27,7 +27,8 @@ class Cell:
     Attributes
     ----------
     phase : str
-        ``decode``: ``batch`` sequences per rank behind ``context`` tokens each; ``prefill``: ``chunk`` tokens behind ``context``.
+        ``decode``: ``batch`` sequences per rank behind ``context`` tokens each; ``prefill``: ``chunk`` tokens behind ``context``;
+        ``experts``: the part of a prefill chunk that is its routed experts' arithmetic, sampled where ranks share it.
     fitted : bool
         Whether the fit may see it.
     """
@@ -49,6 +50,10 @@ class Tables(Protocol):
 
     def prefill_s(self, chunk_tokens: int, prefix_tokens: int = 0) -> float:
         """One prefill chunk."""
+        ...
+
+    def experts_s(self, chunk_tokens: int) -> float:
+        """The routed experts' part of a prefill chunk."""
         ...
 
 
@@ -89,12 +94,18 @@ def sample(worker: Worker, tables: Tables) -> tuple[list[Cell], list[str]]:
     found, missing = [], []
     for phase, batch, chunk, context, fitted in grid(worker):
         try:
-            seconds = tables.decode_s(batch, context) if phase == "decode" else tables.prefill_s(chunk, context)
+            seconds = _asked(tables, phase, batch, chunk, context)
         except Exception as error:  # the SDK raises whatever the missing table meets
             missing.append(f"{phase} {batch or chunk} behind {context}: {type(error).__name__}: {error}")
             continue
         found.append(Cell(phase, batch, chunk, context, seconds, fitted))
     return found, missing
+
+
+def _asked(tables: Tables, phase: str, batch: int, chunk: int, context: int) -> float:
+    if phase == "decode":
+        return tables.decode_s(batch, context)
+    return tables.prefill_s(chunk, context) if phase == "prefill" else tables.experts_s(chunk)
 
 
 def grid(worker: Worker) -> Iterator[tuple[str, int, int, int, bool]]:
@@ -108,3 +119,6 @@ def grid(worker: Worker) -> Iterator[tuple[str, int, int, int, bool]]:
         for j, prefix in enumerate(PREFIXES):
             if prefix + chunk <= longest and worker.holds(1, prefix + chunk):
                 yield "prefill", 0, chunk, prefix, (i + j) % HELD_BACK > 0
+    if worker.ranks > 1 and not worker.model.dense:
+        for i, chunk in enumerate(CHUNKS):
+            yield "experts", 0, chunk, 0, i % HELD_BACK > 0

@@ -85,7 +85,8 @@ def derive(ask: Ask, today: str = "") -> Derived:
         f"aiconfigurator {version}, {kind}: {ask.engine} {tables.version} on {theirs}, {checkpoint}, {layout}, read {date}; {told(fit)}"
     )
     shape = f"{worker.attention.replace('dp', 'dep')}{worker.gpus}"
-    name = f"{system_name}_{model_name}_{shape}_{ask.engine}"
+    kind = "" if (model_name, weights) == models(model_name)[:2] else f"{weights}_"
+    name = f"{system_name}_{model_name}_{kind}{shape}_{ask.engine}"
     title = f"{card.title} on {system.title}, {shape.upper()}, law from {ask.engine}'s operator tables"
     text = overlay(name, title, worker, fit, tables.modes, source, engine=ask.engine, extends=ask.extends, estimated=ask.estimates)
     return Derived(name, title, worker, tuple(cells), fit, source, tuple(missing), text)

@@ -48,7 +48,7 @@ def fit_law(worker: Worker, cells: Sequence[Cell]) -> Fit:
     ValueError
         When a phase has no cells to fit.
     """
-    used = [cell for cell in cells if cell.fitted]
+    used = [cell for cell in steps_of(cells) if cell.fitted]
     if {cell.phase for cell in used} != {"decode", "prefill"}:
         raise ValueError("the tables know no decode steps or no prefill chunks of this set-up")
     skews = SKEWS if not worker.model.dense else (1.0,)
@@ -63,11 +63,26 @@ def fit_law(worker: Worker, cells: Sequence[Cell]) -> Fit:
         decode_token_s=found[3],
         prefill_token_s=found[4],
         prefill_pair_s=found[5],
+        prefill_expert_s=min(_expert_token_s(cells), found[4]),
         fitted_ep=worker.gpus,
     )
     names = ("floor_s", "hbm_efficiency", "kv_efficiency", "decode_token_s", "prefill_token_s", "prefill_pair_s")
     bound = tuple(name for name, value, least in zip(names, found, LEAST, strict=True) if value <= least * (1 + 1e-9))
-    return Fit(_rounded(law), errors_of(worker, cells, _rounded(law)), bound)
+    return Fit(_rounded(law), errors_of(worker, steps_of(cells), _rounded(law)), bound)
+
+
+def steps_of(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells that are whole steps."""
+    return [cell for cell in cells if cell.phase != "experts"]
+
+
+def _expert_token_s(cells: Sequence[Cell]) -> float:
+    """Seconds of a prompt token's experts beyond a floor, from the cells that are for the fit; 0 without any."""
+    used = [cell for cell in cells if cell.phase == "experts" and cell.fitted]
+    if not used:
+        return 0.0
+    matrix, target = np.array([[1.0, cell.chunk] for cell in used]), seconds(used)
+    return float(nnls(matrix / target[:, None], np.ones(len(used)))[1])
 
 
 def columns(worker: Worker, cells: Sequence[Cell], skew: float) -> NDArray[np.float64]:

@@ -4,9 +4,16 @@ from collections.abc import Mapping
 
 from simulator.calibration.aic_cells import Worker
 from simulator.calibration.aic_fit import Fit
+from simulator.hardware.deployment import LawCoefficients
 from simulator.hardware.schemas import DEPLOYMENT
 
 LAW = ("floor_s", "routing_skew", "hbm_efficiency", "kv_efficiency", "decode_token_s", "prefill_token_s", "prefill_pair_s")
+
+
+def law_keys(law: LawCoefficients) -> tuple[str, ...]:
+    """The coefficients that an overlay gives: the experts' part of a prompt token where ranks share it."""
+    return (*LAW, "prefill_expert_s") if law.prefill_expert_s else LAW
+
 
 Said = tuple[object, str, str]
 """A value, its source and its quality."""
@@ -43,7 +50,7 @@ def overlay(
         if key in fields:
             value, said, how_good = fields[key]
             lines.append(_line(key, value, f'"{said}"', how_good))
-        elif key in LAW:
+        elif key in law_keys(fit.law):
             lines.append(_line(key, getattr(fit.law, key), anchor, quality))
             anchor = "*tables"
     return "\n".join(lines) + "\n"

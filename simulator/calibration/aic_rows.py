@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from simulator.calibration.aic_cells import Cell, Worker
-from simulator.calibration.aic_fit import fit_law, predicted_s, seconds
-from simulator.calibration.aic_overlay import LAW
+from simulator.calibration.aic_fit import fit_law, predicted_s, seconds, steps_of
+from simulator.calibration.aic_overlay import law_keys
 from simulator.calibration.refit import Coefficient, Miss, Refit
 from simulator.catalog import folder
 from simulator.hardware.deployment import LawCoefficients
@@ -50,7 +50,8 @@ def cell_fits() -> list[Refit]:
 def _refit(name: str, cells: list[Cell]) -> Refit:
     worker, stated = worker_of(name)
     again = fit_law(worker, cells).law
-    coefficients = tuple(Coefficient(key, getattr(stated, key), getattr(again, key)) for key in LAW)
+    coefficients = tuple(Coefficient(key, getattr(stated, key), getattr(again, key)) for key in law_keys(again))
+    cells = steps_of(cells)
     off = predicted_s(worker, cells, stated) / seconds(cells) - 1
     misses = []
     for phase in ("decode", "prefill"):

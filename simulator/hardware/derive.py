@@ -8,15 +8,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from simulator.catalog import names
 from simulator.document import INLINE
 from simulator.errors import UserError
 from simulator.hardware.attention_compressed import CompressedAttention
+from simulator.hardware.efficiency import ANY
 from simulator.hardware.fit import COLLECTIVE_BYTES, RESERVE_BYTES, smallest_layout
 from simulator.hardware.model_card import ModelCard
-from simulator.hardware.profile import Profile
+from simulator.hardware.profile import Profile, parse
 from simulator.hardware.quality import Field
 from simulator.hardware.roofline import Layout, compute_type_of, law_defaults
-from simulator.hardware.schemas import DEPLOYMENT, LAW, LAYOUT
+from simulator.hardware.schemas import DEPLOYMENT, LAW, LAYOUT, POOL
 from simulator.hardware.spec import missing
 from simulator.hardware.system import System
 from simulator.hardware.unknown import known
@@ -160,9 +162,25 @@ def _law(profile: Profile, view: Profile, system: System, model: ModelCard, plac
     layout = Layout(view["attention"], view["gpus_per_worker"], view["compute_type"])
     engine = view.get("engine", view.get("imitates", "vllm").partition("@")[0])
     law, fitted = law_defaults(system, model, layout, engine=engine, weight_type=view["weight_type"])
+    if fitted.model == ANY and set(lacking) == set(LAW) and (tables := operator_law(system, model, layout, engine, view["weight_type"])):
+        return {key: _field(profile, key, Rule(field.value, field.source, field.quality), place) for key, field in tables.items()}
     if law.prefill_expert_s and "prefill_token_s" in lacking and "prefill_expert_s" not in view.fields:
         lacking.append("prefill_expert_s")  # a part of the derived one; of a law that is given nobody said it
     return {key: _field(profile, key, Rule(getattr(law, key), fitted.source, fitted.quality), place) for key in lacking}
+
+
+def operator_law(system: System, model: ModelCard, layout: Layout, engine: str, weight_type: str) -> dict[str, Field]:
+    """The law that ships from operator tables of this worker (`profiles derive`), found by the deployment's name; empty without one.
+
+    Components of the model itself stand before served rows of other models.
+    """
+    shape = f"{layout.attention.replace('dp', 'dep')}{layout.gpus}"
+    for name in (f"{system.name}_{model.name}_{shape}_{engine}", f"{system.name}_{model.name}_{weight_type}_{shape}_{engine}"):
+        if name in names("deployments"):
+            found = parse(name, DEPLOYMENT, "deployments", None, POOL)
+            if found.get("weight_type", "stored") == weight_type:
+                return {key: found.fields[key] for key in (*LAW, "prefill_expert_s") if key in found.fields}
+    return {}
 
 
 def _titled(profile: Profile, system: System, model: ModelCard) -> Profile:

@@ -1,5 +1,7 @@
 """What a deployment leaves out: every pair of system and model runs or says what would hold it, and derived fields follow those given."""
 
+from dataclasses import replace
+
 import pytest
 
 from simulator.capacity import run
@@ -140,3 +142,17 @@ def test_the_matrix_of_pairs():
     h100 = load_deployment({}, system=SYSTEMS["hgx_h100"], model=MODELS["llama_3_1_70b"])
     assert sheet.rows == (("glm_5", "-"), ("llama_3_1_70b", layout_words(h100)))
     assert layout_words(h100).startswith("TP2, 0.4")
+
+
+def test_a_derived_law_comes_from_operator_tables_of_the_model_where_no_served_row_tells():
+    """A row of efficiencies of the model itself leads, then tables of the very worker, then served rows of other models."""
+    dep8 = {"system": "hgx_b200", "model": "deepseek_v4_pro", "gpus_per_worker": 8, "attention": "dp", "engine": "sglang"}
+    tables = load_deployment("hgx_b200_deepseek_v4_pro_dep8_sglang")
+    derived = load_deployment(dep8)
+    assert derived.pools[0].law == replace(tables.pools[0].law, fitted_ep=1)
+    assert 0 < derived.pools[0].law.prefill_expert_s < derived.pools[0].law.prefill_token_s
+    assert "aiconfigurator" in derived.fields["floor_s"].source
+    for other in ({"engine": "vllm"}, {"weight_type": "fp4"}, {"floor_s": 1e-3}):
+        assert "efficiencies" in load_deployment(dep8 | other).fields["prefill_token_s"].source
+    own = load_deployment({"system": "hgx_h200", "model": "gpt_oss_120b", "gpus_per_worker": 1, "attention": "tp", "engine": "vllm"})
+    assert "efficiencies" in own.fields["floor_s"].source
