@@ -10,7 +10,7 @@ from simulator.capacity.build import build_world, prepare, spread_evenly
 from simulator.capacity.scenario_file import load_scenario
 from simulator.engine import Output, World, simulate_kernel, simulate_reference
 from simulator.engine.growth import most_blocks
-from simulator.engine.world import EVENT_SEND, EVENT_STEP
+from simulator.engine.world import CACHE_SLOTS, EVENT_SEND, EVENT_STEP
 from simulator.errors import UserError
 from simulator.hardware.step_law import StepLaw
 from simulator.units import MOST_S, PS_PER_S
@@ -133,3 +133,23 @@ def test_a_scenario_of_a_hundred_days_with_a_rack_stays_within_64_bits() -> None
     build_world(prepare(scenario, 1), 400)
     with pytest.raises(UserError, match="may reach"):
         build_world(prepare(replace(scenario, name="rack"), 1), 10**6)
+
+
+@both
+def test_beyond_the_last_entry_of_a_table_the_last_one_stands(engine: Engine) -> None:
+    law = constant_law(0)._replace(shared_ps=np.array([0, MS, 7 * MS]))
+    power = POWER._replace(hbm_mw=1000, shared_hbm_ps=np.array([0, MS, 5 * MS]))
+    world = world_of([[Call(0, 300, 1)]], at(0), [pool_of(law)._replace(power=power)])
+    output = engine(world)
+    assert column(output, "last_ps").tolist() == [7 * MS]
+    assert output.series[0, 0, 2] == (power.floor_mw * 7 * MS // 1000 + power.hbm_mw * 5 * MS // 1000) // 10**6
+    assert_equal(world)
+
+
+@both
+def test_a_fixed_slot_keeps_the_prompt_and_not_the_answer_that_no_later_prompt_has(engine: Engine) -> None:
+    """With recorded history the next prompt goes on after this prompt, however long the generated answer was."""
+    sched = SCHED._replace(prefix_cache=CACHE_SLOTS)
+    world = world_of([[Call(0, 2 * BLOCK, 3 * BLOCK), Call(2 * BLOCK, 6 * BLOCK, 1)]], at(0), [pool_of(LAW, sched)])
+    assert column(engine(world), "cached_tokens").tolist() == [0, 2 * BLOCK]
+    assert_equal(world)

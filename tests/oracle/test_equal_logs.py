@@ -4,10 +4,12 @@ import os
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from simulator.engine import Output, World, simulate_kernel, simulate_reference
-from simulator.engine.world import EVENT_KINDS
-from tests.oracle.worlds import worlds
+from simulator.engine.growth import most_blocks
+from simulator.engine.world import CACHE_BLOCKS, EVENT_KINDS, ROLE_DECODE
+from tests.oracle.worlds import MS, worlds
 
 WORLDS = int(os.environ.get("AGENTWATT_WORLDS", "600"))
 
@@ -34,7 +36,24 @@ def assert_equal(world: World) -> None:
         assert np.array_equal(getattr(quiet, name), getattr(kernel, name)), f"logging changes nothing: {name}"
 
 
-@settings(max_examples=WORLDS, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+patient = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
+
+
+@settings(max_examples=WORLDS, **patient)
 @given(worlds())
 def test_event_logs_are_equal(world: World) -> None:
     assert_equal(world)
+
+
+@settings(max_examples=WORLDS // 6, **patient)
+@given(worlds(), st.sampled_from([2, 5, 12]), st.sampled_from([0, 1, 6]))
+def test_event_logs_are_equal_where_little_memory_spills(world: World, names: int, spare: int) -> None:
+    """Every call finds HBM full of others, and a few names in a host tier or among the ends that can be resumed."""
+    world = world._replace(stop=world.stop._replace(min_plays=10**6, max_ps=2000 * MS))
+    tight = []
+    for number, pool in enumerate(world.fleet.pools):
+        sched = pool.sched._replace(prefix_cache=CACHE_BLOCKS)
+        host = number % 2 == 0 and pool.role != ROLE_DECODE
+        pool = pool._replace(sched=sched, host_blocks=names if host else 0, tails=0 if host else names)
+        tight.append(pool._replace(blocks_per_rank=int(most_blocks(world, pool).max()) + spare))
+    assert_equal(world._replace(fleet=world.fleet._replace(pools=tuple(tight))))
