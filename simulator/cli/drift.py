@@ -42,7 +42,7 @@ def drift(
 
     budget_s, overlay = seconds_of(budget, "drift"), load_deployment(against)
     folder = out or Path("drift", datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))
-    also = f" --against {against}"
+    also = ("--against", str(against))
     asked = LiveRun("drift", url, model, folder, budget_s, resume, None, plan_only, yes, key_file, timeout_s, also)
     found = play_live(asked, _plan_against(overlay))
     if found is not None:

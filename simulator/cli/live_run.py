@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from simulator.probe.run import Clock, End, Rows
 
 BAR = 24
+MOST_REASONS = 3
+"""Reasons of failed requests that are told, the most frequent ones."""
 
 
 class Expected(NamedTuple):
@@ -52,13 +55,14 @@ class LiveRun:
     yes: bool = False
     key_file: Path | None = None
     timeout_s: float = 120.0
-    also: str = ""
+    also: tuple[str, ...] = ()
     """Further words of the command."""
 
     @property
     def again(self) -> str:
         """The command that goes on with it."""
-        return f"agentwatt {self.command} {self.url}{self.also} --out {self.out} --resume"
+        words = ["agentwatt", self.command, self.url, *self.also, "--budget", f"{self.budget_s:g}s", "--out", str(self.out), "--resume"]
+        return shlex.join(words)
 
 
 MakePlan = Callable[["Endpoint", float], Planned]
@@ -110,7 +114,8 @@ def play_live(asked: LiveRun, make_plan: MakePlan) -> tuple[Endpoint, Rows] | No
         _tell_kept(asked, rows)
         raise typer.Exit(ExitCode.ENDPOINT_LOST)
     if not end.done:
-        say(f"the budget is spent before the plan is done; a larger --budget goes on: {asked.again}")
+        within = f", in the cell {end.cut!r}, which did not end: its answers were slow or never came" if end.cut else ""
+        say(f"the budget is spent before the plan is done{within}; with a larger --budget it goes on: {asked.again}")
     return found, rows
 
 
@@ -135,6 +140,7 @@ async def _live(
     import json
     import secrets
     import time
+    from collections import Counter
     from dataclasses import replace
 
     from simulator.cli.screen import progress, say
@@ -167,6 +173,8 @@ async def _live(
             end = await run(setting, planned.next_cells, asked.budget_s, rows, folder.keep, show)
         failed = sum(row.failed for row in rows.cells)
         say(f"{len(rows.cells)} cells, {len(rows.requests)} requests, {failed} of them failed; rows are in {asked.out}")
+        for reason, count in Counter(row.error for row in rows.requests if row.error).most_common(MOST_REASONS):
+            say(f"failed: {count} x {reason}")
         for note in dict.fromkeys(note for row in rows.cells for note in row.notes):
             say(f"note: {note}")
         return endpoint, end
@@ -215,4 +223,6 @@ def _tell_kept(asked: LiveRun, rows: Rows) -> None:
     from simulator.cli.screen import say
 
     if rows.cells:
-        say(f"{len(rows.cells)} finished cells are kept in {asked.out}; to go on: {asked.again}")
+        empty = sum(row.failed == row.requests for row in rows.cells)
+        none = f", {empty} of them without a good request" if empty else ""
+        say(f"finished cells kept in {asked.out}: {len(rows.cells)}{none}; to go on: {asked.again}")

@@ -71,7 +71,7 @@ def read_answer(exchange: Exchange) -> Answer:
             bad += data.strip() != b"[DONE]"
             continue
         if value.get("error"):
-            return Answer(tuple(times), counts, error=_words(value["error"]))
+            return Answer(tuple(times), counts, error=f"an error in the stream: {_words(value['error'])}")
         usage = read_counts(value.get("usage"))
         counts = usage.over(counts)
         choice = _choice(value)
@@ -97,7 +97,7 @@ def read_answer(exchange: Exchange) -> Answer:
         _seconds(timings.get("prompt_ms")),
         _seconds(timings.get("predicted_ms")),
         running,
-        f"{bad} events of the stream are no JSON" if bad else None,
+        f"{bad} of the stream's events are no JSON" if bad else None,
     )
 
 

@@ -7,6 +7,7 @@ more when its connection was reset before a byte of an answer came (some servers
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from time import time
@@ -127,6 +128,8 @@ class Client:
             _, connection = await asyncio.wait_for(opening, CONNECT_S)
         except TimeoutError:
             raise Unreachable(f"{self.address.origin} did not take a connection within {CONNECT_S:g} s") from None
+        except ConnectionError as error:
+            raise Unreachable(f"{self.address.origin} cannot be reached: {os.strerror(error.errno or 0).lower()}") from None
         except OSError as error:  # ssl.SSLError is one
             raise Unreachable(f"{self.address.origin} cannot be reached: {self.plain(error.strerror or str(error))}") from None
         return connection

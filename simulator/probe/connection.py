@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
         while not self.done.done():
             left_s = self.heard_s + stall_s - self.clock()
             if left_s <= 0:
-                self._finish(f"no byte came for {stall_s:g} s")
+                self._finish(f"no byte came for {stall_s:g} s (--timeout)")
                 return
             await asyncio.wait({self.done}, timeout=left_s)
 

@@ -78,9 +78,8 @@ async def execute(cell: Cell, at: Setting) -> tuple[list[RequestRow], CellRow]:
     failed = sum(row.error is not None for row in rows)
     gained = None
     if at.metrics is not None:
-        done = len(rows) - failed
-        after = None if before is None else await at.metrics.read_after(before, done)
-        gained = gain(before, after, len(rows) if after is None or failed == 0 else done)
+        after = None if before is None else await at.metrics.read_after(before, len(rows) - failed)
+        gained = gain(before, after, len(rows), len(rows) - failed)
     row = CellRow(
         cell.id, cell.kind, cell.repetition, cell.params, cell.lanes, start_s, end_s, len(rows), failed,
         gained.values if gained else {}, at.metrics.gauges() if at.metrics else {},
@@ -141,7 +140,7 @@ def _failure(turn: Turn, exchange: Exchange, answer: Answer, output: int | None,
     if exchange.error is not None:
         return exchange.error
     if answer.error is not None:
-        return at.client.plain(f"an error in the stream: {answer.error}")
+        return at.client.plain(answer.error)
     if not answer.times:
         return "an answer without tokens"
     if output is not None and output != turn.output_tokens:

@@ -91,18 +91,18 @@ _SHOWN: tuple[tuple[str, str, Callable[[list[float]], float]], ...] = (
 )  # fmt: skip
 
 
-def gain(before: dict[str, float] | None, after: dict[str, float] | None, requests: int) -> Gain:
-    """What the counters gained over a cell of so many requests."""
+def gain(before: dict[str, float] | None, after: dict[str, float] | None, sent: int, ended: int) -> Gain:
+    """What the counters gained over a cell: of the ``sent`` requests ``ended`` went well; whether the others are counted differs."""
     if before is None or after is None:
         return Gain({}, ("the server's metrics could not be read",))
     if _fell(before, after):
         return Gain({}, ("the server's counters went down: it restarted in this cell",))
     counted = _counted(before, after)
     odd: tuple[str, ...] = ()
-    if counted is not None and counted > requests:
-        odd = (f"the server counted {counted:g} requests where {requests} were sent: somebody else uses it",)
-    elif counted is not None and counted < requests:
-        odd = (f"the server counted {counted:g} requests of {requests}",)
+    if counted is not None and counted > sent:
+        odd = (f"the server counted {counted:g} requests where {sent} were sent: somebody else uses it",)
+    elif counted is not None and counted < ended:
+        odd = (f"the server counted {counted:g} requests of {ended} that it answered",)
     return Gain({name: value - before.get(name, 0.0) for name, value in after.items()}, odd)
 
 

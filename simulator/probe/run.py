@@ -42,10 +42,13 @@ class End:
         The plan is done.
     lost : str
         Why the endpoint was given up; empty when it was not.
+    cut : str
+        The cell that the end of the budget cut short; empty when none was in progress.
     """
 
     done: bool
     lost: str = ""
+    cut: str = ""
 
 
 class Clock:
@@ -77,7 +80,7 @@ async def run(at: Setting, plan: Plan, budget_s: float, rows: Rows, keep: Keep, 
             try:
                 requests, row = await asyncio.wait_for(execute(cell, at), left_s + budget_s * LAST)
             except TimeoutError:
-                return End(False)
+                return End(False, cut=cell.id)
             except Unreachable as error:
                 return End(False, f"{error}, in the cell {cell.id!r}")
             keep(requests, row)

@@ -23,6 +23,9 @@ from tests.unit.fake_endpoint import KEY, serving
 from tests.unit.fake_engine import Engine
 from tests.unit.past_files import benchmark, played, write
 
+SURVEY, WARM_UP = 7, 4
+"""Requests before the first cell."""
+
 HIDDEN = {"floor_s": 0.0025, "sequence_s": 128e-6, "context_token_s": 0.3e-6, "prefill_token_s": 55e-6, "prefill_pair_s": 27e-9}
 ROOT = Path(__file__).parents[2]
 
@@ -95,9 +98,54 @@ def test_an_endpoint_that_dies_in_mid_run(command: Command, tmp_path: Path) -> N
         result = command("calibrate", engine.url, "--yes", "--out", str(tmp_path / "second"))
     assert result.exit_code == ExitCode.ENDPOINT_LOST
     assert "cannot be reached" in result.stderr
-    assert f"2 finished cells are kept in {tmp_path / 'second'}; to go on: agentwatt calibrate {engine.url}" in result.stderr
+    kept = f"finished cells kept in {tmp_path / 'second'}: 2; to go on: agentwatt calibrate {engine.url} --budget 600s --out "
+    assert kept in result.stderr
     assert "--resume" in result.stderr
+    assert "connection refused, in the cell 'c2'" in result.stderr
     assert len(cells_in(tmp_path / "second")) in (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("429 0", "HTTP 429: slow down"),
+        ("500", "HTTP 500: it broke for Bearer [key]"),
+        ("stall", "no byte came for 1 s (--timeout)"),
+        ("garbage", "what came is not HTTP"),
+        ("events", "1 of the stream's events are no JSON"),
+        ("early", "the answer was closed early"),
+        ("short", "1 output tokens where 4 were asked for"),
+        ("miscount", "the server counted 39 prompt tokens where 32 were sent"),
+        ("error", "an error in the stream: out of memory"),
+    ],
+)
+def test_an_endpoint_that_goes_wrong_in_mid_run(command: Command, tmp_path: Path, fault: str, said: str) -> None:
+    """One cell went well, then none: the reason is told, how often it was met, what is kept, and how to go on."""
+    out = tmp_path / "run"
+    engine = Engine(dict.fromkeys(range(SURVEY + WARM_UP + 1, 99), fault), step_s=0.0, key=KEY)
+    with serving(engine):
+        result = command("calibrate", engine.url, "--yes", "--timeout", "1", "--out", str(out))
+        engine.let_go.set()
+    assert result.exit_code == ExitCode.ENDPOINT_LOST, result.output
+    assert "4 cells, 4 requests, 3 of them failed" in result.stderr
+    assert f"failed: 3 x {said}" in result.stderr
+    assert f"no request of 3 cells in a row went well, the last one for: {said}" in result.stderr
+    assert f"finished cells kept in {out}: 4, 3 of them without a good request; to go on: agentwatt calibrate" in result.stderr
+    assert "somebody else" not in result.stderr
+    assert KEY not in everything(result, out)
+    assert [json.loads(line)["failed"] for line in cells_in(out)] == [0, 1, 1, 1]
+
+
+def test_a_cell_that_the_budget_cuts_short(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endpoint that is silent for longer than the budget: which cell it was is told."""
+    monkeypatch.setattr("simulator.probe.run.OVER", 0.03)
+    engine = Engine({SURVEY + WARM_UP + 1: "stall"}, step_s=0.0, key=KEY)
+    monkeypatch.setattr("simulator.probe.run.LAST", 0.0)
+    with serving(engine):
+        result = command("calibrate", engine.url, "--yes", "--budget", "1m", "--out", str(tmp_path / "run"))
+        engine.let_go.set()
+    assert result.exit_code == ExitCode.OK
+    assert "the budget is spent before the plan is done, in the cell 'c1', which did not end" in result.stderr
 
 
 def test_another_endpoint_is_not_gone_on_with(command: Command, engine: Engine, tmp_path: Path) -> None:
@@ -168,7 +216,7 @@ def test_what_is_finished_outlives_a_kill(engine: Engine, tmp_path: Path, how: s
     assert len(cells_in(tmp_path / "run")) >= 3
     assert KEY not in said
     if how == signal.SIGINT:
-        assert "finished cells are kept" in said
+        assert "finished cells kept" in said
         assert "--resume" in said
 
 

@@ -75,7 +75,7 @@ def test_an_endpoint_that_is_lost_is_no_verdict(command: Command, tmp_path: Path
         result = command("drift", engine.url, "--against", str(overlay), "--yes", "--out", str(out))
     assert result.exit_code == ExitCode.ENDPOINT_LOST, result.output
     assert "cannot be reached" in result.stderr
-    assert f"to go on: agentwatt drift {engine.url} --against {overlay} --out {out} --resume" in result.stderr
+    assert f"to go on: agentwatt drift {engine.url} --against {overlay} --budget 120s --out {out} --resume" in result.stderr
 
 
 def test_mistakes(command: Command, tmp_path: Path) -> None:

@@ -116,13 +116,15 @@ def test_lines_that_are_no_samples_are_passed_over() -> None:
 
 
 def test_gains() -> None:
-    assert gain({"prompt_tokens": 10.0}, {"prompt_tokens": 30.0, "output_tokens": 5.0}, 1).values == {
+    assert gain({"prompt_tokens": 10.0}, {"prompt_tokens": 30.0, "output_tokens": 5.0}, 1, 1).values == {
         "prompt_tokens": 20.0,
         "output_tokens": 5.0,
     }
-    assert gain({"ttft_count": 4.0}, {"ttft_count": 6.0}, 2).notes == ()
-    assert "of 3" in gain({"ttft_count": 4.0}, {"ttft_count": 6.0}, 3).notes[0]
+    assert gain({"ttft_count": 4.0}, {"ttft_count": 6.0}, 2, 2).notes == ()
+    assert gain({"ttft_count": 4.0}, {"ttft_count": 6.0}, 2, 1).notes == (), "one that failed was counted"
+    assert "somebody else" in gain({"ttft_count": 4.0}, {"ttft_count": 6.0}, 1, 1).notes[0]
+    assert "of 3" in gain({"ttft_count": 4.0}, {"ttft_count": 6.0}, 3, 3).notes[0]
     for before, after in (({"steps": 9.0}, {"steps": 1.0}), ({"steps": 9.0}, {})):
-        assert gain(before, after, 1).values == {}
-        assert "restarted" in gain(before, after, 1).notes[0]
-    assert gain(None, {"steps": 1.0}, 1).values == {}
+        assert gain(before, after, 1, 1).values == {}
+        assert "restarted" in gain(before, after, 1, 1).notes[0]
+    assert gain(None, {"steps": 1.0}, 1, 1).values == {}

@@ -95,7 +95,7 @@ def test_waits_count_from_the_end_of_the_turn_before() -> None:
     [
         ("500", "HTTP 500: it broke for Bearer [key]"),
         ("garbage", "what came is not HTTP"),
-        ("events", "events of the stream are no JSON"),
+        ("events", "of the stream's events are no JSON"),
         ("early", "closed early"),
         ("short", "5 output tokens where 8 were asked for"),
         ("long", "10 output tokens where 8 were asked for"),
