@@ -1,7 +1,8 @@
 """What an endpoint tells of itself without being asked to generate. Inputs are its pages, by the paths that engines give them.
 
 Names: ``/v1/models`` (all), ``/version`` (vLLM), ``/server_info`` (SGLang), ``/props`` (llama.cpp), ``/metrics`` and
-``/prometheus/metrics`` (TensorRT-LLM).
+``/prometheus/metrics`` (TensorRT-LLM). The page of SGLang and its field names are from general knowledge, neither read in its source nor
+tried: what is not found under them is unknown, and a note says so.
 """
 
 import json
@@ -136,8 +137,8 @@ async def _engine(client: Client, root: str, limits: dict[str, int], facts: dict
             ):
                 _note(limits, name, info.get(theirs))
             _note(limits, "max_context_tokens", info.get("context_length"))
-            total = count_of(info.get("max_total_num_tokens"))
-            _note(limits, "kv_blocks", None if total is None else total // limits.get("block_tokens", 1))
+            total, block = count_of(info.get("max_total_num_tokens")), limits.get("block_tokens")
+            _note(limits, "kv_blocks", total // block if total and block else None)
             break
     if version is None:
         version = (await _document(client, f"{root}/version")).get("version")

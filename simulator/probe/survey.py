@@ -36,6 +36,8 @@ async def survey(client: Client, model: str | None, salt: int) -> Endpoint:
     )  # fmt: skip
     if told.dialect == "none":
         trials.notes.append("it has no metrics that can be read: the client's clocks are all there is")
+    if told.dialect == "sglang" and not {"max_seqs", "block_tokens", "token_budget"} & told.limits.keys():
+        trials.notes.append("it does not tell its seats, block and token budget by names that are known: experiments have to find them")
     if told.limits.get("max_context_tokens") is None:
         trials.notes.append("it does not say how long a context may be")
     await trials.find_path(told.api)

@@ -27,7 +27,9 @@ class Engine(ThreadingHTTPServer):
     usage, running_usage, cached : bool
         What it reports.
     dialect : str
-        ``vllm``, ``llamacpp`` or ``none``.
+        ``vllm``, ``sglang``, ``llamacpp`` or ``none``.
+    info : dict, optional
+        What ``/server_info`` says.
     """
 
     daemon_threads = True
@@ -50,11 +52,12 @@ class Engine(ThreadingHTTPServer):
         odd_words: Sequence[str] = (),
         chat_only: bool = False,
         key: str = "",
+        info: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(("127.0.0.1", 0), Answering)
         self.faults, self.refused, self.usage, self.running_usage, self.cached = faults or {}, refused, usage, running_usage, cached
         self.dialect, self.step_s, self.models, self.vocabulary, self.frame, self.ids = dialect, step_s, models, vocabulary, frame, ids
-        self.odd_words, self.chat_only, self.key = frozenset(odd_words), chat_only, key
+        self.odd_words, self.chat_only, self.key, self.info = frozenset(odd_words), chat_only, key, info
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.paths: list[str] = []
@@ -89,6 +92,8 @@ class Engine(ThreadingHTTPServer):
                 f"llamacpp:tokens_predicted_total {tokens['output']}\nllamacpp:tokens_predicted_seconds_total {self.decode_s}\n"
                 "llamacpp:requests_processing 1\n"
             )
+        if self.dialect == "sglang":
+            return f"sglang:prompt_tokens_total {tokens['prompt']}\nsglang:generation_tokens_total {tokens['output']}\n"
         lines = ['vllm:cache_config_info{block_size="16",num_gpu_blocks="1024",cache_dtype="auto"} 1.0', "# HELP vllm:x y"]
         label = '{engine="0",model_name="tiny"}'
         for name, value in (("prefill", self.prefill_s), ("decode", self.decode_s)):
@@ -119,6 +124,8 @@ class Answering(BaseHTTPRequestHandler):
             return self._whole(200, {"version": "0.32.0"})
         if self.path == "/props" and engine.dialect == "llamacpp":
             return self._whole(200, {"build_info": "b6000", "total_slots": 4, "default_generation_settings": {"n_ctx": 2048}})
+        if self.path == "/server_info" and engine.info is not None:
+            return self._whole(200, engine.info)
         if self.path == "/health":
             return self._whole(200, {})
         return self._whole(404, {"error": {"message": "no such page"}})

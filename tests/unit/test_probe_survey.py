@@ -148,3 +148,27 @@ def test_an_address_without_an_endpoint() -> None:
 def test_an_endpoint_that_answers_errors_to_all() -> None:
     with pytest.raises(UserError, match="HTTP 500"):
         look(Engine(dict.fromkeys(range(50), "500")))
+
+
+KNOWN = {"version": "0.5.23", "max_running_requests": 48, "page_size": 16, "chunked_prefill_size": 4096, "max_total_num_tokens": 160_000}
+
+
+@pytest.mark.parametrize(
+    ("info", "limits", "version"),
+    [
+        (KNOWN, (48, 16, 10_000, 4096), "0.5.23"),
+        (KNOWN | {"chunked_prefill_size": -1}, (48, 16, 10_000, None), "0.5.23"),
+        ({"chunked_prefill_size": 4096, "max_total_num_tokens": 160_000}, (None, None, None, 4096), None),
+        ({"version": "9", "settings": {"seats": 48}}, (None,) * 4, None),
+        (None, (None,) * 4, None),
+    ],
+)
+def test_sglang_tells_what_it_tells_by_names_that_are_known(
+    info: dict[str, Any] | None, limits: tuple[int | None, ...], version: str | None
+) -> None:
+    """Its names are from general knowledge: other ones are unknown, and said to be."""
+    found = look(Engine(step_s=0.0, dialect="sglang", info=info))
+    assert found.dialect == "sglang"
+    assert (found.max_seqs, found.block_tokens, found.kv_blocks, found.token_budget) == limits
+    assert found.version == version
+    assert any("by names that are known" in note for note in found.notes) is (limits == (None,) * 4)
