@@ -25,7 +25,8 @@ test: .venv/.installed-dev
 	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 bench: .venv/.installed
-	.venv/bin/python benchmarks/bench_all.py $(if $(PEER),--peer $(PEER)) | tee docs/benchmarks.md
+	.venv/bin/python benchmarks/bench_all.py $(if $(PEER),--peer $(PEER)) >docs/benchmarks.md.new
+	mv docs/benchmarks.md.new docs/benchmarks.md
 
 lint: .venv/.installed-dev
 	.venv/bin/ruff check .

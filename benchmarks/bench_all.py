@@ -4,7 +4,7 @@ usage: bench_all.py [--peer PYTHON] [--rounds N] [--reference-agents N] > docs/b
 
 Every figure is a median of its rounds; what is compared runs in turns (A B A B). The load is that of `bench_engine`: runs of 30 calls whose
 context grows from 12,000 to 100,000 tokens over a shared 8,192. The peer is left out where its interpreter is not given. Sections print
-when they are done; progress goes to stderr.
+when they are done, the goals at the end; progress goes to stderr.
 """
 
 import argparse
@@ -13,23 +13,25 @@ import os
 import platform
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from bench_engine import BLOCK_TOKENS, column, load_of, pool_of, set_of, timed, world_of
+from bench_questions import questions
 from peer import peak_of, replay, write_trace
 
 from simulator.engine import World, simulate_kernel, simulate_reference
-from simulator.engine.kernel import new_state
+from simulator.engine.kernel import CALL_ROWS, SLOTS_FREE, SLOTS_USED, T_EVICTED, advanced, flat, new_state
 from simulator.engine.world import ROLE_DECODE, ROLE_MIXED, ROLE_PREFILL, ROUTER_PREFIX
 from simulator.workload.compile import compile_calls
 
 ROOT = Path(__file__).resolve().parent.parent
+Figures = dict[str, float]
+"""What goals ask about, by name."""
 PER_CALL = ("", "calls", "seconds", "µs per call", "steps", "steps/s")
 
 
@@ -40,18 +42,30 @@ def sheet(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     print(flush=True)
 
 
-def steps_of(world: World, rounds: int) -> tuple[float, int, int]:
-    """Median seconds of a world on the kernel, its calls and its steps."""
-    runs = [timed(simulate_kernel, world) for _ in range(rounds)]
-    output = runs[0][1]
-    return statistics.median(seconds for seconds, _ in runs), len(output.calls), int(output.series[:, :, 0].sum())
+class Cost(NamedTuple):
+    """Of one world on the kernel: median seconds, calls, steps."""
+
+    name: str
+    seconds: float
+    calls: int
+    steps: int
+
+    @property
+    def cells(self) -> list[str]:
+        rates = [f"{self.call_us:.2f}", f"{self.steps:,}", f"{self.steps / self.seconds / 1e6:.2f} M"]
+        return [self.name, f"{self.calls:,}", f"{self.seconds:.3f}", *rates]
+
+    @property
+    def call_us(self) -> float:
+        return self.seconds / self.calls * 1e6
 
 
-def row(name: str, world: World, rounds: int) -> list[str]:
+def cost(name: str, world: World, rounds: int) -> Cost:
     """One line of a table by call and by step."""
     print(name, file=sys.stderr)
-    seconds, calls, steps = steps_of(world, rounds)
-    return [name, f"{calls:,}", f"{seconds:.3f}", f"{seconds / calls * 1e6:.2f}", f"{steps:,}", f"{steps / seconds / 1e6:.2f} M"]
+    runs = [timed(simulate_kernel, world) for _ in range(rounds)]
+    output = runs[0][1]
+    return Cost(name, statistics.median(seconds for seconds, _ in runs), len(output.calls), int(output.series[:, :, 0].sum()))
 
 
 def our_peak_mib(agents: int, turns: int, workers: int, blocks: int) -> float:
@@ -67,9 +81,9 @@ def fleet_of(agents: int, turns: int, workers: int, blocks: int) -> World:
     return world if workers == 1 else world._replace(fleet=world.fleet._replace(router=ROUTER_PREFIX))
 
 
-def against_peer(python: str, rounds: int) -> None:
+def against_peer(python: str, rounds: int) -> Figures:
     """Kernel and peer in turns on the same calls."""
-    rows = []
+    rows, found = [], {}
     with tempfile.TemporaryDirectory() as folder:
         for agents, workers in ((100, 1), (100, 8), (1_000, 1), (1_000, 8)):
             blocks = 262_144 // workers
@@ -79,12 +93,14 @@ def against_peer(python: str, rounds: int) -> None:
             ours, theirs = [], []
             for _ in range(rounds):
                 print(f"peer: {agents} agents, {workers} workers", file=sys.stderr)
-                ours.append(timed(simulate_kernel, world))
+                ours += [timed(simulate_kernel, world) for _ in range(5)]
                 theirs.append(replay(python, trace, workers, blocks, Path(folder) / "report.json"))
             seconds, peer_s = statistics.median(s for s, _ in ours), statistics.median(run.seconds for run in theirs)
             output, report = ours[0][1], theirs[0]
             cached, tokens = int(column(output, "cached_tokens").sum()), int(column(output, "output_tokens").sum())
             equal = (len(output.calls) / report.calls, tokens / report.output_tokens, cached / report.reused_tokens)
+            ours_mib, theirs_mib = our_peak_mib(agents, 30, workers, blocks), max(run.peak_mib for run in theirs)
+            found[agents, workers] = peer_s / seconds, ours_mib / theirs_mib
             rows.append(
                 [
                     f"{agents:,} agents, {workers} worker{'s' * (workers > 1)}",
@@ -92,24 +108,26 @@ def against_peer(python: str, rounds: int) -> None:
                     f"{report.calls / peer_s:,.0f}",
                     f"**{peer_s / seconds:,.0f}**",
                     " / ".join(f"{x:.4f}" for x in equal),
-                    f"{our_peak_mib(agents, 30, workers, blocks):,.0f} / {max(run.peak_mib for run in theirs):,.0f}",
+                    f"{ours_mib:,.0f} / {theirs_mib:,.0f}",
                 ]
             )
     print(
         "## Beside the peer\n\nDynamo 1.4.2's offline replay (Rust) of the same calls, blocks of 512 tokens, "
         "262,144 blocks in all; its own time of replaying. "
-        "Where reused tokens differ its router spread the agents otherwise, and the work is not equal.\n"
+        "Ours runs five times in each turn, for it takes milliseconds. "
+        "Where reused tokens differ the router spread the agents otherwise, and the work is not equal.\n"
     )
     sheet(
         ("load", "calls/s, ours", "calls/s, peer", "ratio", "ours/peer: calls, output tokens, reused tokens", "peak MiB, ours / peer"), rows
     )
+    return {"peer, 1,000 agents, times": found[1_000, 1][0], "memory over the peer's": found[1_000, 1][1]}
 
 
-def against_reference(agents: int, rounds: int) -> None:
+def against_reference(agents: int, rounds: int) -> Figures:
     """Kernel and reference on one worker: equal calls, or this fails."""
     world = fleet_of(agents, 30, 1, 262_144)
     slow_s, slow = timed(lambda world: simulate_reference(world, events=False, verify=False), world)
-    runs = [timed(simulate_kernel, world) for _ in range(rounds)]
+    runs = [timed(simulate_kernel, world) for _ in range(5 * rounds)]
     assert np.array_equal(slow.calls, runs[0][1].calls), "two engines, one meaning"
     seconds = statistics.median(s for s, _ in runs)
     print("## Beside the reference\n")
@@ -125,66 +143,73 @@ def against_reference(agents: int, rounds: int) -> None:
             ]
         ],
     )
+    return {"reference, times": slow_s / seconds}
 
 
-def scaling(rounds: int) -> None:
-    """Cost per call and step as one thing grows."""
+def as_agents_grow(rounds: int) -> Figures:
+    """Cost per call and step."""
     print("## As agents grow\n\nOne worker, tool delays as long as it takes for the same calls/s, a KV pool that holds every context.\n")
     rows = []
     for agents, turns in ((10, 30), (100, 30), (1_000, 30), (10_000, 30), (100_000, 3)):
         load = load_of(agents, turns)
         slower = load.calls._replace(tool_ps=load.calls.tool_ps * max(1, agents // 1_000))
         world = world_of(load, pool_of(ROLE_MIXED, 1, 1, 210 * max(1_000, agents)))
-        rows.append(row(f"{agents:,} agents x {turns}", world._replace(calls=slower), rounds if agents < 10_000 else 1))
-    sheet(PER_CALL, rows)
+        rows.append(cost(f"{agents:,} agents x {turns}", world._replace(calls=slower), rounds if agents < 10_000 else 1))
+    sheet(PER_CALL, [each.cells for each in rows])
+    flat_us = [each.call_us for each in rows[1:]]
+    return {"cost per call, most over least": max(flat_us) / min(flat_us), "steps/s": max(each.steps / each.seconds for each in rows)}
+
+
+def as_worlds_grow(rounds: int) -> None:
+    """Cost per call and step by context, by ranks, and by what the cache holds."""
     print("## As contexts grow\n\n100 agents of 30 calls; the context grows to what is said.\n")
     longest = ((1_000, 200), (10_000, 1_200), (100_000, 12_000), (1_000_000, 120_000))
     loads = [
         (last, compile_calls(set_of(100, 30, min(200, first), first, last), block_tokens=BLOCK_TOKENS, marker="after_system", stops=False))
         for last, first in longest
     ]
-    sheet(PER_CALL, [row(f"{last:,} tokens", world_of(load, pool_of(ROLE_MIXED, 1, 1, 262_144)), rounds) for last, load in loads])
+    sheet(PER_CALL, [cost(f"{last:,} tokens", world_of(load, pool_of(ROLE_MIXED, 1, 1, 262_144)), rounds).cells for last, load in loads])
     print("## As ranks grow\n\n30 agents of 30 calls a rank, one worker in lockstep.\n")
-    ranks = [row(f"{n} ranks", world_of(load_of(30 * n, 30), pool_of(ROLE_MIXED, 1, n, 16_384)), rounds) for n in (1, 8, 32, 72)]
+    ranks = [cost(f"{n} ranks", world_of(load_of(30 * n, 30), pool_of(ROLE_MIXED, 1, n, 16_384)), rounds) for n in (1, 8, 32, 72)]
     load = load_of(2_000, 30)
     ranks.append(
-        row("24 + 8 ranks, moving KV", world_of(load, pool_of(ROLE_PREFILL, 3, 8, 32_768), pool_of(ROLE_DECODE, 1, 8, 32_768)), rounds)
+        cost("24 + 8 ranks, moving KV", world_of(load, pool_of(ROLE_PREFILL, 3, 8, 32_768), pool_of(ROLE_DECODE, 1, 8, 32_768)), rounds)
     )
-    sheet(PER_CALL, ranks)
+    sheet(PER_CALL, [each.cells for each in ranks])
+    print("## As the cache fills\n\n1,000 agents whose prompts grow by a block a call, nothing shared and nothing evicted.\n")
+    sheet(("segments at the end", "blocks", "calls", "µs per call"), [filled(plays) for plays in (6, 54, 540)])
 
 
-def start_times() -> None:
-    """A fresh process: compiling, from the cache, and help."""
-    run = [
-        sys.executable,
-        "-m",
-        "simulator.cli.main",
-        "run",
-        "run_h200",
-        "--agents",
-        "1",
-        "--set",
-        "phase.min_window_s=60",
-        "--set",
-        "seeds=[1]",
-    ]
-    run += ["--set", "phase.min_trajectories=0", "--set", "phase.min_agent_trajectories=0"]
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name, words in (("first run, compiling", run), ("the same, compiled before", run), ("--help", [*run[:3], "--help"])):
-            print(name, file=sys.stderr)
-            began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-            where = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": folder}
-            subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=where)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            rows.append(
-                [name, f"{time.perf_counter() - began:.2f}", f"{after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime:.2f}"]
-            )
-    print("## Starts\n")
-    sheet(("process", "seconds", "CPU seconds"), rows)
+def filled(plays: int) -> list[str]:
+    """One line: agents that play so often, with a KV pool that holds all of it."""
+    print(f"cache: {plays} plays", file=sys.stderr)
+    agents, turns = 1_000, 30
+    blocks = agents * 2 * turns * (plays + 1)
+    few = compile_calls(set_of(agents, turns, 0, BLOCK_TOKENS, BLOCK_TOKENS * turns), block_tokens=BLOCK_TOKENS, stops=False)
+    world = world_of(few, pool_of(ROLE_MIXED, 1, 1, blocks))
+    world = world._replace(stop=world.stop._replace(max_plays_per_agent=plays))
+    load, state = flat(world), new_state(world, False)
+    seconds, state = timed(lambda world: advanced(load, state), world)
+    assert not state.totals[:, T_EVICTED].any()
+    segments, calls = int(state.clock[SLOTS_USED] - state.clock[SLOTS_FREE]), int(state.clock[CALL_ROWS])
+    return [f"{segments:,}", f"{blocks:,}", f"{calls:,}", f"{seconds / calls * 1e6:.2f}"]
 
 
-def memory() -> None:
+def what_questions_cost() -> Figures:
+    """Processes from start to end; seconds by name."""
+    found = questions()
+    print("## What a question costs\n\nProcesses of their own, the first with nothing compiled; CPU seconds of all they start.\n")
+    sheet(("process", "seconds", "CPU seconds"), [[name, f"{each.seconds:.2f}", f"{each.cpu_s:.2f}"] for name, each in found.items()])
+    compiling, again, helping, _, one_seed, comparison = found.values()
+    return {
+        "first compile, CPU s": compiling.cpu_s - again.cpu_s,
+        "--help, s": helping.seconds,
+        "capacity of a rack, CPU s": one_seed.cpu_s,
+        "make compare, s": comparison.seconds,
+    }
+
+
+def memory() -> Figures:
     """Bytes that one more idle agent takes in the engine."""
     few, many = (new_state(fleet_of(agents, 2, 1, 1_000), False) for agents in (1_000, 11_000))
     taken = sum(b.nbytes - a.nbytes for name, a, b in zip(few._fields, few, many, strict=True) if name != "calls") / 10_000
@@ -192,6 +217,40 @@ def memory() -> None:
         f"## Memory\n\nAn idle agent takes {taken:,.0f} bytes of the engine's tables; "
         f"a cached segment {few.slots.itemsize * few.slots.shape[1]} bytes.\n"
     )
+    return {"bytes of an idle agent": taken}
+
+
+GOALS = (
+    ("calls/s at 1,000 agents on one worker, over the peer's", "peer, 1,000 agents, times", ">=", 100, "times"),
+    ("peak memory there, over the peer's", "memory over the peer's", "<=", 1, "times"),
+    ("speed, over the reference's", "reference, times", ">=", 1_000, "times"),
+    ("steps/s, the most of the agents' table", "steps/s", ">=", 5e6, "steps/s"),
+    ("cost per call from 100 to 100,000 agents, most over least", "cost per call, most over least", "<=", 2, "times"),
+    ("an idle agent", "bytes of an idle agent", "<=", 2_000, "bytes"),
+    ("first compile", "first compile, CPU s", "<=", 20, "CPU s"),
+    ("`agentwatt --help`", "--help, s", "<=", 0.3, "s"),
+    ("`capacity` of a rack at one SLO, one seed, warm, one core", "capacity of a rack, CPU s", "<=", 5, "CPU s"),
+    ("`make compare`, warm", "make compare, s", "<=", 10, "s"),
+)
+"""What is asked: words, figure, relation, value, unit."""
+
+
+def goals(figures: Figures) -> None:
+    """What was asked beside what was measured."""
+    rows = []
+    for words, name, relation, goal, unit in GOALS:
+        if name in figures:
+            met = figures[name] >= goal if relation == ">=" else figures[name] <= goal
+            rows.append(
+                [
+                    words,
+                    f"{relation} {goal:,g} {unit}",
+                    f"{figures[name]:,.3g}" if goal < 1e6 else f"{figures[name]:,.0f}",
+                    "met" if met else "**missed**",
+                ]
+            )
+    print("## Goals\n")
+    sheet(("", "goal", "measured", ""), rows)
 
 
 def main() -> None:
@@ -207,12 +266,12 @@ def main() -> None:
         f"{versions}. Medians of {asked.rounds}; one core.\n"
     )
     simulate_kernel(fleet_of(2, 2, 1, 1_000))
-    if asked.peer:
-        against_peer(asked.peer, asked.rounds)
-    against_reference(asked.reference_agents, asked.rounds)
-    scaling(asked.rounds)
-    start_times()
-    memory()
+    figures = against_peer(asked.peer, asked.rounds) if asked.peer else {}
+    figures |= against_reference(asked.reference_agents, asked.rounds)
+    figures |= as_agents_grow(asked.rounds)
+    as_worlds_grow(asked.rounds)
+    figures |= what_questions_cost() | memory()
+    goals(figures)
     print(f"Peak memory of this whole benchmark: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB.")
 
 

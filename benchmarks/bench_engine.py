@@ -71,7 +71,7 @@ def world_of(load: Compiled, *pools: Pool) -> World:
     starts = np.arange(agents, dtype=np.int64) * 60 * PS_PER_S // agents
     order = np.arange(agents, dtype=np.int64)
     fleet = Fleet(pools, BLOCK_TOKENS, ROUTER_AFFINITY, starts, order, link_latency_ps=2_000 * US)
-    return World(load.calls, load.threads, load.tree, fleet, Stop(0, 0, 10**9, 0, 10**6 * PS_PER_S, 1))
+    return World(load.calls, load.threads, load.tree, fleet, Stop(0, 0, 10**9, 0, 3 * 10**5 * PS_PER_S, 1))
 
 
 def column(output: Output, name: str) -> np.ndarray:

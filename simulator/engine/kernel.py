@@ -130,16 +130,15 @@ G_PLAY, G_TRAJECTORY, G_LEFT, AGENT_COLUMNS = range(4)
 #   them are findable; private: 1 once the call computed a copy of a cached block, so that its further blocks stay its own; tip: deepest
 #   cache slot held; depth: index in its path of the node in which the next block to hash lies; a_*: the same at the target, while the call
 #   is still elsewhere; next, prev: neighbours in the running list or a queue; moved: leading tokens sent to the target or there already;
-#   wake_ps: when the next call is sent, or KV lands; parent: lane of the thread that spawned this one; pending: sub-agents not yet joined;
-#   ready_ps: end of the call and of those; seat: fixed slot of the rank; sends: this row's place in the heap of lanes
-#   that act next, earliest (wake_ps, lane) first.
+#   parent: lane of the thread that spawned this one; pending: sub-agents not yet joined;
+#   ready_ps: end of the call and of those; seat: fixed slot of the rank.
 (
     L_AGENT, L_ROW, L_CALL, L_HOME, L_DHOME, L_ENTRY, L_RANK, L_TARGET, L_STATE, L_KNOWN, L_COMPUTED, L_STEPS_LEFT, L_ORDER, L_LAST_STEP,
     L_ENTRY_STEP, L_BUCKET, L_HELD, L_HASHED, L_PRIVATE, L_TIP, L_DEPTH, L_A_HELD, L_A_HASHED, L_A_PRIVATE, L_A_TIP, L_A_DEPTH, L_PATH_LEN,
     L_PATH_END, L_HEAP_AT, L_NEXT, L_PREV, L_SEND_PS, L_CLAIM_PS, L_ADMIT_PS, L_PREFILLED_PS, L_MOVED_PS, L_LANDED_PS, L_FIRST_PS,
-    L_LAST_PS, L_CACHED, L_FROM_HOST, L_MOVED, L_MOVED_TOKENS, L_PREEMPTED, L_WAKE_PS, L_PARENT, L_PENDING, L_READY_PS, L_SEAT,
-    L_SENDS, LANE_COLUMNS,
-) = range(51)  # fmt: skip
+    L_LAST_PS, L_CACHED, L_FROM_HOST, L_MOVED, L_MOVED_TOKENS, L_PREEMPTED, L_PARENT, L_PENDING, L_READY_PS, L_SEAT,
+    LANE_COLUMNS,
+) = range(49)  # fmt: skip
 
 # Columns of `State.ranks`, one row per rank, all workers' ranks in one table.
 #   pool, worker, number: where it stands; port: the rank whose link port it uses, and port_free_ps when that is free; plain: free blocks
@@ -213,7 +212,7 @@ class Load(NamedTuple):
 
 
 @bundle(
-    agents=AGENT_COLUMNS, lanes=LANE_COLUMNS, ranks=RANK_COLUMNS, workers=WORKER_COLUMNS, slots=SLOT_COLUMNS, names=NAME_COLUMNS,
+    agents=AGENT_COLUMNS, lanes=LANE_COLUMNS, sends=2, ranks=RANK_COLUMNS, workers=WORKER_COLUMNS, slots=SLOT_COLUMNS, names=NAME_COLUMNS,
     stores=STORE_COLUMNS, seats=SEAT_COLUMNS, clock=FAULT + 1, chunk=CHUNK_COLUMNS, calls=len(CALL_COLUMNS), series=len(SERIES_COLUMNS),
     totals=len(TOTAL_COLUMNS), events=len(EVENT_COLUMNS),
 )  # fmt: skip
@@ -224,6 +223,8 @@ class State(NamedTuple):
     """(A, AGENT_COLUMNS)"""
     lanes: Ints
     """(N, LANE_COLUMNS)"""
+    sends: Ints
+    """(N, 2): the heap of lanes that act next, earliest first: when the next call is sent, or KV lands; and the lane."""
     ranks: Ints
     """(K, RANK_COLUMNS)"""
     workers: Ints
@@ -283,44 +284,50 @@ def count(rules, clock, totals, ranks, rank, column, amount):
 
 
 @tiny
-def send_before(lanes, a, b):
-    return lanes[a, L_WAKE_PS] < lanes[b, L_WAKE_PS] or (lanes[a, L_WAKE_PS] == lanes[b, L_WAKE_PS] and a < b)
+def send_before(sends, i, time_ps, lane):
+    """Whether an entry of the heap acts before a lane at a time."""
+    return sends[i, 0] < time_ps or (sends[i, 0] == time_ps and sends[i, 1] < lane)
+
+
+@tiny
+def put_send(sends, i, time_ps, lane):
+    sends[i, 0] = time_ps
+    sends[i, 1] = lane
 
 
 @stage
-def push_send(lanes, clock, lane, time_ps):
+def push_send(sends, clock, lane, time_ps):
     """Let the lane send its next call, or its KV land, at ``time_ps``."""
-    lanes[lane, L_WAKE_PS] = time_ps
     i = clock[SENDS]
     clock[SENDS] += 1
     while i > 0:
         up = (i - 1) >> 1
-        if not send_before(lanes, lane, lanes[up, L_SENDS]):
+        if send_before(sends, up, time_ps, lane):
             break
-        lanes[i, L_SENDS] = lanes[up, L_SENDS]
+        put_send(sends, i, sends[up, 0], sends[up, 1])
         i = up
-    lanes[i, L_SENDS] = lane
+    put_send(sends, i, time_ps, lane)
 
 
 @stage
-def pop_send(lanes, clock):
+def pop_send(sends, clock):
     """Take the lane that acts first."""
-    top = lanes[0, L_SENDS]
+    top = sends[0, 1]
     clock[SENDS] -= 1
     n = clock[SENDS]
-    lane = lanes[n, L_SENDS]
+    time_ps, lane = sends[n, 0], sends[n, 1]
     i = 0
     while True:
         c = 2 * i + 1
         if c >= n:
             break
-        if c + 1 < n and send_before(lanes, lanes[c + 1, L_SENDS], lanes[c, L_SENDS]):
+        if c + 1 < n and send_before(sends, c + 1, sends[c, 0], sends[c, 1]):
             c += 1
-        if not send_before(lanes, lanes[c, L_SENDS], lane):
+        if not send_before(sends, c, time_ps, lane):
             break
-        lanes[i, L_SENDS] = lanes[c, L_SENDS]
+        put_send(sends, i, sends[c, 0], sends[c, 1])
         i = c
-    lanes[i, L_SENDS] = lane
+    put_send(sends, i, time_ps, lane)
     return top
 
 
@@ -1310,7 +1317,7 @@ def next_call(world, state, lane):
         row = world.calls[call, K_CHILD] + i
         child = agent * world.rules[U_WIDTH] + row - world.runs[state.agents[agent, G_TRAJECTORY], J_THREAD]
         start_thread(state.lanes, child, row, threads[row, H_CALL], lane)
-        push_send(state.lanes, state.clock, child, max(clock[NOW], ended_ps + threads[row, H_DELAY]))
+        push_send(state.sends, state.clock, child, max(clock[NOW], ended_ps + threads[row, H_DELAY]))
     if world.calls[call, K_CHILDREN] == 0:
         go_on(world, state, lane)
 
@@ -1325,7 +1332,7 @@ def go_on(world, state, lane):
         wake_ps = max(clock[NOW], lanes[lane, L_READY_PS] + world.calls[call, K_TOOL])
         if call + 1 < threads[lanes[lane, L_ROW] + 1, H_CALL]:
             lanes[lane, L_CALL] = call + 1
-            push_send(state.lanes, state.clock, lane, wake_ps)
+            push_send(state.sends, state.clock, lane, wake_ps)
             return
         unbind(world, state, lane)
         parent = lanes[lane, L_PARENT]
@@ -1335,7 +1342,7 @@ def go_on(world, state, lane):
             if most > 0 and state.agents[lanes[lane, L_AGENT], G_PLAY] + 1 >= most:
                 clock[ACTIVE] -= 1
             else:
-                push_send(state.lanes, state.clock, lane, wake_ps)
+                push_send(state.sends, state.clock, lane, wake_ps)
             return
         lanes[parent, L_READY_PS] = max(lanes[parent, L_READY_PS], wake_ps)
         lanes[parent, L_PENDING] -= 1
@@ -1519,7 +1526,7 @@ def move(world, state, lane, upto, last):
     if last:
         lanes[lane, L_STATE] = MOVING
         lanes[lane, L_MOVED_PS] = start_ps
-        push_send(state.lanes, state.clock, lane, landing_ps)
+        push_send(state.sends, state.clock, lane, landing_ps)
 
 
 @stage
@@ -1553,7 +1560,7 @@ def load_from_host(world, state, rank, lane, tokens):
     count(world.rules, state.clock, state.totals, state.ranks, rank, T_LOADING, length_ps // 1000)
     log(state.events, state.clock, state.ranks, EVENT_LOAD, rank, lane, tokens, start_ps, landing_ps)
     state.lanes[lane, L_STATE] = LOADING
-    push_send(state.lanes, state.clock, lane, landing_ps)
+    push_send(state.sends, state.clock, lane, landing_ps)
 
 
 @stage
@@ -2244,7 +2251,7 @@ def advance(world, state):
         for worker in range(len(workers)):
             now = min(now, workers[worker, W_END_PS])
         if clock[SENDS] > 0:
-            now = min(now, lanes[lanes[0, L_SENDS], L_WAKE_PS])
+            now = min(now, state.sends[0, 0])
         if now == NEVER:
             return FINISHED
         if now > world.rules[U_MAX_PS]:
@@ -2254,8 +2261,8 @@ def advance(world, state):
         for worker in range(len(workers)):
             if workers[worker, W_END_PS] == now:
                 end_step(world, state, worker)
-        while clock[SENDS] > 0 and lanes[lanes[0, L_SENDS], L_WAKE_PS] == now:
-            lane = pop_send(state.lanes, state.clock)
+        while clock[SENDS] > 0 and state.sends[0, 0] == now:
+            lane = pop_send(state.sends, state.clock)
             if lanes[lane, L_STATE] == MOVING:
                 land(world, state, lane)
             elif lanes[lane, L_STATE] == LOADING:
@@ -2383,6 +2390,7 @@ def new_state(world: World, logging: bool) -> State:
     state = State(
         agents=players,
         lanes=lanes,
+        sends=np.zeros((len(lanes), 2), np.int64),
         ranks=ranks,
         workers=workers,
         groups=table([np.flatnonzero(roles != ROLE_DECODE), np.flatnonzero(roles == ROLE_DECODE)]),
@@ -2407,7 +2415,7 @@ def new_state(world: World, logging: bool) -> State:
     state.clock[ACTIVE] = agents
     state.clock[BEHIND] = agents if world.stop.min_agent_plays > 0 else 0
     for agent in range(agents):
-        push_send(state.lanes, state.clock, agent * width, fleet.start_ps[agent])
+        push_send(state.sends, state.clock, agent * width, fleet.start_ps[agent])
     return state
 
 

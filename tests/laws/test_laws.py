@@ -54,7 +54,7 @@ def with_pools(world: World, pools: Iterator[Pool] | tuple[Pool, ...], **fleet: 
 
 def to_the_end(world: World) -> World:
     """The same world, run until every agent has retired, with its books open from the start."""
-    return world._replace(stop=world.stop._replace(window_ps=0, min_plays=10**6, max_ps=10**6 * PS))
+    return world._replace(stop=world.stop._replace(window_ps=0, min_plays=10**6, max_plays=0, max_ps=10**6 * PS))
 
 
 def events_of(output: Output, kind: int) -> np.ndarray:
@@ -158,7 +158,7 @@ def test_time_scales(world: World, k: int) -> None:
 
 def exact(pool: Pool) -> Pool:
     return pool._replace(
-        law=pool.law._replace(ctx_fp=121 << 10, pair_fp=1205 << 11),
+        law=pool.law._replace(ctx_fp=121 << 10, pair_fp=1205 << 11, expert_ps=pool.law.expert_ps // pool.ranks * pool.ranks),
         power=pool.power._replace(slow_fp=FULL_CLOCK),
         port_token_fp=pool.port_token_fp >> 10 << 10,
         host_token_fp=pool.host_token_fp >> 10 << 10,

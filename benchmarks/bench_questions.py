@@ -1,0 +1,59 @@
+"""What a question costs a user: starts, help, the capacity of a rack, the main comparison; each in processes of its own.
+
+Inputs are the shipped scenarios. `bench_all` prints the rows; CPU seconds are of all processes that a question starts.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+RACK = "capacity_gb300_pd_20tps"
+ONE_CORE = (
+    "import sys; from simulator import find_capacity, load_scenario; find_capacity(load_scenario(sys.argv[1], eval(sys.argv[2])), jobs=1)"
+)
+
+
+class Took(NamedTuple):
+    """Of one process and those it started."""
+
+    seconds: float
+    cpu_s: float
+
+
+def took(words: list[str], kept: str) -> Took:
+    """Runs a process with compiled code kept in a folder."""
+    where = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": kept}
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=where)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Took(time.perf_counter() - began, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+
+def agentwatt(*words: str) -> list[str]:
+    return [sys.executable, "-m", "simulator.cli.main", *words]
+
+
+def questions() -> dict[str, Took]:
+    """What each question took, by its name; the first one compiles for the others."""
+    short = ["--set", "phase.min_window_s=60", "--set", "phase.min_trajectories=0", "--set", "phase.min_agent_trajectories=0"]
+    run = agentwatt("run", "run_h200", "--agents", "1", "--set", "seeds=[1]", *short)
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        asked = {
+            "first run of a minute, compiling": run,
+            "the same again": run,
+            "--help": agentwatt("--help"),
+            f"capacity {RACK}, 3 seeds, one process": [sys.executable, "-c", ONE_CORE, RACK, "{}"],
+            f"capacity {RACK}, 1 seed, one process": [sys.executable, "-c", ONE_CORE, RACK, "{'seeds': 1}"],
+            "compare compare, with its report": agentwatt("compare", "compare", "--out", folder),
+        }
+        for name, words in asked.items():
+            print(name, file=sys.stderr)
+            found[name] = took(words, folder)
+    return found
