@@ -42,14 +42,14 @@ def frontier_sheet(points: Sequence[StudyPoint]) -> Sheet:
     rows = tuple((f"{speed:g}", *(_held(found.get((speed, name, system))) for system, name in machines)) for speed in speeds)
     ceiling = points[0].slo.get("ttft_s", float("nan"))
     columns = ("tok/s per\nagent", *(f"{plain(system)}\n{plain(name)}" for system, name in machines))
-    note = f"agents per MW of accelerator power (agents held; what limits); TTFT at most {ceiling:g} s throughout; one seed"
+    note = f"agents per MW of accelerator power (agents held), and what limits; TTFT at most {ceiling:g} s throughout; one seed"
     return Sheet("Frontier: agents per MW against tok/s per agent", columns, rows, "r" * len(columns), note)
 
 
 def _held(point: StudyPoint | None) -> str:
     if point is None or not point.agents:
         return "nobody"
-    return f"{number(point.per_mw('accelerator'))} ({point.agents:,}; {words(point.limiter)})"
+    return f"{number(point.per_mw('accelerator'))} ({point.agents:,})\n{words(point.limiter)}"
 
 
 def workload_sheet(points: Sequence[StudyPoint]) -> Sheet:
