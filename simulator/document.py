@@ -13,6 +13,10 @@ from simulator.errors import Mistake, UserError
 INLINE = "inline"
 """File name given to mappings that were not read from a file."""
 
+MOST_BYTES, MOST_VALUES = 4 << 20, 20_000
+"""Of one YAML file; the largest that ships has 5 kB."""
+TOO_DEEP = "values nested too deeply, or an anchor that holds itself"
+
 SHIPPED = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Reads what is shipped many times faster; what others wrote is read by the one that tells a mistake's place the same everywhere and
 refuses bottomless nesting."""
@@ -36,7 +40,11 @@ def read(ref: str | Path | Mapping[str, Any], kind: str, mistakes: list[Mistake]
     path = Path(ref) if is_path else find_data(kind, str(ref))
     file = f"{path.parent.name}/{path.name}" if not is_path else str(path)
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader if is_path else SHIPPED)
+        with path.open("rb") as opened:
+            content = opened.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise UserError(Mistake(file, "", "a longer file", f"at most {MOST_BYTES:,} bytes of YAML"))
+        node = yaml.compose(content.decode("utf-8"), Loader=yaml.SafeLoader)
     except OSError as error:
         raise UserError(Mistake(str(ref), "", "no readable file", "a YAML file", error.strerror or "")) from error
     except UnicodeDecodeError as error:
@@ -46,37 +54,67 @@ def read(ref: str | Path | Mapping[str, Any], kind: str, mistakes: list[Mistake]
         raise UserError(Mistake(file, "", error.problem or "no YAML", "YAML", line=mark.line + 1 if mark else 0)) from error
     except yaml.YAMLError as error:
         raise UserError(Mistake(file, "", str(error).splitlines()[0], "YAML")) from error
+    except RecursionError as error:
+        raise UserError(Mistake(file, "", TOO_DEEP, "plain YAML")) from error
     if not isinstance(node, yaml.MappingNode):
         raise UserError(Mistake(file, "", "no mapping", "a mapping of fields", line=1))
-    try:
-        value = _plain(node, file, "", mistakes).value
-    except RecursionError as error:
-        raise UserError(Mistake(file, "", "an anchor that holds itself", "plain YAML")) from error
+    value = _Plain(file, mistakes).document(node).value
     assert isinstance(value, dict)
     return file, value
 
 
-def _plain(node: yaml.Node, file: str, place: str, mistakes: list[Mistake]) -> Raw:
-    """Turn a YAML node into Python values that know their line, refusing duplicate keys on the way."""
-    line = node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
+def read_value(text: str, place: str) -> Any:
+    """The value that a text is in YAML, as on a command line; the text itself where it is none."""
+    mistakes: list[Mistake] = []
+    try:
+        node = yaml.compose(text[: MOST_BYTES + 1], Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
+        return text
+    except RecursionError as error:
+        raise UserError(Mistake(place, "", TOO_DEEP, "plain YAML")) from error
+    value = None if node is None else bare(_Plain(place, mistakes).document(node))
+    if mistakes:
+        raise UserError(mistakes)
+    return value
+
+
+class _Plain:
+    """Turns YAML nodes into Python values that know their line, refusing duplicate keys on the way, and anchors that unfold without end."""
+
+    def __init__(self, file: str, mistakes: list[Mistake]) -> None:
+        self.file, self.mistakes, self.left = file, mistakes, MOST_VALUES
+
+    def document(self, node: yaml.Node) -> Raw:
+        try:
+            return self.value(node, "")
+        except RecursionError as error:
+            raise UserError(Mistake(self.file, "", TOO_DEEP, "plain YAML")) from error
+
+    def value(self, node: yaml.Node, place: str) -> Raw:
+        line = node.start_mark.line + 1
+        self.left -= 1
+        if self.left < 0:
+            raise UserError(Mistake(self.file, "", "more values", f"at most {MOST_VALUES:,}, anchors unfolded", line=line))
+        if isinstance(node, yaml.MappingNode):
+            return Raw(self.mapping(node, place), line)
+        if isinstance(node, yaml.SequenceNode):
+            return Raw([self.value(item, f"{place}{i}.") for i, item in enumerate(node.value)], line)
+        constructor = yaml.SafeLoader("")
+        try:
+            return Raw(constructor.construct_object(node, deep=True), line)
+        except (yaml.YAMLError, ValueError):
+            return Raw(str(node.value), line)
+
+    def mapping(self, node: yaml.MappingNode, place: str) -> dict[str, Raw]:
         out: dict[str, Raw] = {}
         for key_node, value_node in node.value:
-            key = str(key_node.value)
+            key, line = str(key_node.value), key_node.start_mark.line + 1
             if key in out:
-                first = out[key].line
-                mistakes.append(Mistake(file, place + key, "the same key twice", "each key once", f"first on line {first}",
-                                        key_node.start_mark.line + 1))  # fmt: skip
+                hint = f"first on line {out[key].line}"
+                self.mistakes.append(Mistake(self.file, place + key, "the same key twice", "each key once", hint, line))
                 continue
-            out[key] = replace(_plain(value_node, file, f"{place}{key}.", mistakes), line=key_node.start_mark.line + 1)
-        return Raw(out, line)
-    if isinstance(node, yaml.SequenceNode):
-        return Raw([_plain(item, file, f"{place}{i}.", mistakes) for i, item in enumerate(node.value)], line)
-    constructor = yaml.SafeLoader("")
-    try:
-        return Raw(constructor.construct_object(node, deep=True), line)
-    except (yaml.YAMLError, ValueError):
-        return Raw(str(node.value), line)
+            out[key] = replace(self.value(value_node, f"{place}{key}."), line=line)
+        return out
 
 
 def wrap(value: Any) -> Raw:

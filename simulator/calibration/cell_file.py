@@ -4,12 +4,15 @@ A request's line has our row under ``row``, and beside it what AIPerf's ``profil
 """
 
 import json
-from dataclasses import asdict, fields
-from typing import Any, TypeVar
+from dataclasses import asdict
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from simulator.calibration.cell import CellRow, Endpoint, RequestRow
 from simulator.errors import Mistake, UserError
 
+MOST_NUMBER = 1e18
+"""Numbers in rows are seconds, tokens and counters: none of them gets that large, and whole numbers below fit 64 bits."""
 Row = TypeVar("Row", RequestRow, CellRow, Endpoint)
 
 
@@ -62,12 +65,31 @@ def _lines(text: str, name: str) -> list[tuple[int, dict[str, Any]]]:
 
 
 def _row(kind: type[Row], value: Any, name: str, line: int) -> Row:
-    known = {field.name for field in fields(kind)}
+    kinds = get_type_hints(kind)
     try:
-        given: dict[str, Any] = {key: tuple(item) if key == "notes" else item for key, item in value.items() if key in known}
-        return kind(**given)
+        given: dict[str, Any] = {key: tuple(item) if key == "notes" else item for key, item in value.items() if key in kinds}
+        row = kind(**given)
     except (TypeError, AttributeError):
         raise UserError(Mistake(name, "", "a row that lacks fields", "rows that a calibration wrote", line=line)) from None
+    for key, item in given.items():
+        if not _is(item, kinds[key]):
+            raise UserError(Mistake(name, key, repr(item)[:40], "what a calibration writes there", "remove the row", line))
+    return row
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Whether a value out of JSON is what a field holds."""
+    if isinstance(kind, UnionType):
+        return any(_is(value, one) for one in get_args(kind))
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST_NUMBER
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < MOST_NUMBER
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(_is(item, get_args(kind)[1]) for item in value.values())
+    if get_origin(kind) is tuple:
+        return all(isinstance(item, str) for item in value)
+    return kind is Any or isinstance(value, kind)
 
 
 def _metadata(row: RequestRow, epoch_s: float) -> dict[str, Any]:

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from simulator.catalog import nearest
-from simulator.document import Raw, bare, read, wrap
+from simulator.document import Raw, bare, read, read_value, wrap
 from simulator.errors import Mistake, UserError
 from simulator.units import MOST_COUNT, MOST_S
 
@@ -90,10 +88,7 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
     mistakes = []
     for text in texts:
         key, equals, value = text.partition("=")
-        try:
-            found[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            found[key.strip()] = value
+        found[key.strip()] = read_value(value, key.strip())
         if not equals or not re.fullmatch(r"[\w]+(\.[\w]+)*", key.strip()):
             mistakes.append(Mistake("override", text, "", "path=value, as in deployment.workers=1"))
     if mistakes:

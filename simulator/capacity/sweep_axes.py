@@ -13,8 +13,8 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-import yaml
 
+from simulator.document import read_value
 from simulator.errors import Mistake, UserError
 
 MOST_POINTS = 100_000
@@ -63,10 +63,8 @@ def parse_axes(texts: Sequence[str]) -> tuple[Axis, ...]:
         if not equals or field.strip() in found:
             mistakes.append(Mistake("--vary", text, "a field twice" if equals else "no values", f"field=values: {ALLOWED}"))
             continue
-        try:
-            found[field.strip()] = yaml.safe_load(f"[{values}]")
-        except yaml.YAMLError:
-            found[field.strip()] = values.split(",")
+        given = read_value(f"[{values}]", field.strip())
+        found[field.strip()] = given if isinstance(given, list) else values.split(",")
     if mistakes:
         raise UserError(mistakes)
     return read_axes(found, "--vary")

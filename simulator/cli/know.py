@@ -99,18 +99,17 @@ def _kind_of(ref: str) -> str:
 
 def _kind_by_fields(path: Path) -> str:
     """The kind whose schema shares most keys with the file, or that ships what the file extends."""
-    import yaml
-
     from simulator.catalog import names
+    from simulator.document import read
+    from simulator.errors import UserError
     from simulator.hardware.schemas import DEPLOYMENT, ENGINE, MODEL, SYSTEM
 
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError):
+        _, raw = read(path, KINDS[0], [])
+    except UserError:
         return KINDS[0]  # the reader of this kind says what is wrong
-    keys = set(map(str, raw)) if isinstance(raw, dict) else set()
-    parent = str(raw.get("extends", "")) if isinstance(raw, dict) else ""
-    score = {kind: len(keys & set(schema)) for kind, schema in zip(KINDS, (SYSTEM, MODEL, ENGINE, DEPLOYMENT), strict=True)}
+    parent = str(raw["extends"].value) if "extends" in raw else ""
+    score = {kind: len(raw.keys() & set(schema)) for kind, schema in zip(KINDS, (SYSTEM, MODEL, ENGINE, DEPLOYMENT), strict=True)}
     return max(KINDS, key=lambda kind: (parent in names(kind), score[kind]))
 
 
