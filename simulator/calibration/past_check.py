@@ -6,6 +6,7 @@ before have left; only the held-out requests are compared.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import isfinite, nan
 from statistics import median
 
 from simulator.calibration.cell import RequestRow
@@ -37,4 +38,6 @@ def only(play: CellPlay, rows: Sequence[RequestRow]) -> CellPlay:
 
 
 def _middle(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: median(one[name] for one in found) for name in found[0]}
+    """The median of each quantity over the runs that tell it."""
+    told = {name: [one[name] for one in found if isfinite(one[name])] for name in found[0]}
+    return {name: median(values) if values else nan for name, values in told.items()}

@@ -12,9 +12,10 @@ import numpy as np
 
 from simulator.calibration.cell import Endpoint
 from simulator.calibration.live_fit import Fit, observe_cells, phase_errors
-from simulator.calibration.live_law import BETTER, FORMS, LawFit, Observation, fit_law, intervals
+from simulator.calibration.live_law import BETTER, FORMS, LawFit, Observation, fit_law, intervals, solve, table
 from simulator.calibration.live_overlay import Known, Measured, playing
 from simulator.calibration.live_pace import STEADY
+from simulator.calibration.live_play import Floats
 from simulator.calibration.live_rows import CLIENT, Excluded
 from simulator.calibration.live_traits import USUAL_BUDGET, by_cell, traits
 from simulator.calibration.past_cells import PastCells, run_name
@@ -28,6 +29,9 @@ PLAIN = FORMS[:1]
 ROUNDS = 3
 FEWEST = 12
 """Times below which there is no fit: twice the coefficients."""
+
+MOST_FOLDS = 40
+"""Parts into which observations are dealt to be left out in turn."""
 
 LEAST_BUDGET, MOST_BUDGET = 256, 16_384
 
@@ -87,21 +91,33 @@ def _best(runs: Sequence[PastRun], past: PastCells, endpoint: Endpoint, budget: 
     if len(seen) < FEWEST:
         raise UserError(Mistake("calibrate", "--from", f"{len(seen)} usable times", f"at least {FEWEST}", "give a longer run, or several"))
     accounted = _candidate(seen, _covered(runs, endpoint, budget))
-    played = accounted
-    rows = by_cell(past.requests)
-    for _ in range(ROUNDS):
-        times, _ = observe_cells(playing(played.measured), past.cells, rows, past.made)
-        times = [one for one in times if one.seconds > 0]
+    rows, measured = by_cell(past.requests), accounted.measured
+    for number in range(ROUNDS):
+        times, _ = observe_cells(playing(measured), past.cells, rows, past.made)
         if len(times) < FEWEST:
             return accounted
-        played = _candidate(times, played.measured)
+        if number < ROUNDS - 1:
+            measured = _with_law(measured, solve(table(times, PLAIN[0]), np.array([one.seconds for one in times])))
+    played = _candidate(times, measured)
     return played if played.left_out < accounted.left_out else accounted
 
 
 def _candidate(seen: Sequence[Observation], measured: Measured) -> _Candidate:
-    law = fit_law(seen, PLAIN)
-    coefficients = law.coefficients(measured.token_budget + measured.max_seqs)
-    return _Candidate(law, replace(measured, law=coefficients, request_s=float(law.values[-1])))
+    law = fit_law(_folded(seen), PLAIN)
+    return _Candidate(law, _with_law(measured, law.values))
+
+
+def _with_law(measured: Measured, values: Floats) -> Measured:
+    law = LawFit(PLAIN[0], values, (), values, ()).coefficients(measured.token_budget + measured.max_seqs)
+    return replace(measured, law=law, request_s=float(values[-1]))
+
+
+def _folded(seen: Sequence[Observation]) -> list[Observation]:
+    """The same with at most `MOST_FOLDS` experiments: alike requests are left out together, beside others where there are many."""
+    fold = {name: number % MOST_FOLDS for number, name in enumerate(dict.fromkeys(one.experiment for one in seen))}
+    if len(fold) <= MOST_FOLDS:
+        return list(seen)
+    return [replace(one, experiment=f"fold {fold[one.experiment] + 1}") for one in seen]
 
 
 def _covered(runs: Sequence[PastRun], endpoint: Endpoint, budget: int) -> Measured:

@@ -42,7 +42,7 @@ def signed(share: float) -> str:
 
 def fit_sheets(fit: Fit, check: Check | None) -> list[Sheet]:
     """All tables, in reading order."""
-    replay = [replay_sheet(check), slo_sheet(check)] if check is not None and check.levels else []
+    replay = [replay_sheet(check), *([slo_sheet(check)] if check.held else [])] if check is not None and check.levels else []
     excluded = [excluded_sheet(fit)] if fit.excluded else []
     return [law_sheet(fit), traits_sheet(fit), errors_sheet(fit), *replay, *excluded]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from simulator.calibration.cell import Span
+from simulator.calibration.live import read_run
 from simulator.calibration.live_fit import Fit
 from simulator.calibration.live_overlay import playing
 from simulator.calibration.past_cells import lanes, past_cells, prompts_of
@@ -205,3 +206,22 @@ def test_what_can_be_told() -> None:
     for word in ("engine=other", "token_budget=0", "token_budget=x", "speed=3", "token_budget"):
         with pytest.raises(UserError, match="--told"):
             told_limits([word])
+
+
+def test_agents_of_a_real_engine_are_predicted_from_what_clients_saw() -> None:
+    """Rows of vLLM on a CPU (notebooks/data), as files of a benchmark would have them: the last quarter of each run is held out."""
+    rows = read_run(Path(__file__).parents[2] / "notebooks" / "data" / "vllm_cpu").requests
+    runs: dict[str, list[PastRequest]] = {}
+    for row in sorted(rows, key=lambda row: row.sent_s):
+        if row.cell.startswith(("replay", "saturation")) and row.first_s is not None and row.last_s is not None and row.prompt_tokens:
+            times = row.sent_s, row.first_s, row.last_s, row.tpot_s
+            seen = PastRequest(*times, row.prompt_tokens, row.asked_output_tokens, row.cached_tokens)
+            runs.setdefault(row.cell.rpartition(" #")[0], []).append(seen)
+    past = [PastRun(name, tuple(own), 0) for name, own in runs.items()]
+    cells = past_cells(past)
+    fit = fit_past(past, cells, told_endpoint("tiny", {"token_budget": 2048, "max_seqs": 32, "block_tokens": 32}))
+    levels = {level.agents: level for level in check_held(fit, playing(fit.measured), cells).levels}
+    for agents in (1, 4, 12):
+        assert abs(levels[agents].error("output_tok_s")) < 0.1
+        assert abs(levels[agents].error("tpot_p50_s")) < 0.15
+        assert levels[agents].error("cache_hit") == pytest.approx(0.0, abs=0.01)
