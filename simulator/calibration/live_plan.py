@@ -151,7 +151,7 @@ def speed(cells: Sequence[CellRow]) -> Floats:
     return np.asarray(found)
 
 
-TIMED = ("floor", "prefill", "decode", "context", "drift")
+TIMED = ("floor", "prefill", "decode", "drift")
 
 
 def cost_s(cell: Cell, rates: Floats) -> float:
