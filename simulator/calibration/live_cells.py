@@ -5,10 +5,10 @@ purpose.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from simulator.calibration.cell import Cell, CellRow, Span, Turn
+from simulator.calibration.cell import Cell, CellRow, RequestRow, Span, Turn
 from simulator.workload.generate import FITTED, Shape, generate
 from simulator.workload.trajectory import Trajectory
 
@@ -34,6 +34,28 @@ def make_cell(kind: str, params: Mapping[str, float], repetition: int) -> Cell:
 def cell_of(row: CellRow) -> Cell:
     """The cell that a row is of."""
     return make_cell(row.kind, row.params, row.repetition)
+
+
+def cells_as_sent(cells: Iterable[CellRow], rows: Mapping[str, Sequence[RequestRow]]) -> dict[str, Cell]:
+    """The cells of rows, by the rows' ids, with the pauses that the client really made: one that a busy machine holds up sends late."""
+    return {row.cell: as_sent(cell_of(row), row.start_s, rows.get(row.cell, ())) for row in cells}
+
+
+def as_sent(cell: Cell, start_s: float, rows: Sequence[RequestRow]) -> Cell:
+    """A cell with the pause before each turn as it was; a cell whose sessions wait for lanes is left as it is."""
+    if cell.lanes < len(cell.sessions):
+        return cell
+    sent = {(row.session, row.turn): row for row in rows}
+    sessions = []
+    for number, turns in enumerate(cell.sessions):
+        now_s = start_s
+        session = []
+        for place, turn in enumerate(turns):
+            row = sent.get((number, place))
+            session.append(turn if row is None else replace(turn, wait_s=max(0.0, row.sent_s - now_s)))
+            now_s = now_s if row is None else row.end_s
+        sessions.append(tuple(session))
+    return replace(cell, sessions=tuple(sessions))
 
 
 def _alone(base: int, number: int, tokens: float) -> tuple[Span, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from simulator.calibration.cell import Cell, CellRow, Endpoint, RequestRow
-from simulator.calibration.live_cells import cell_of
+from simulator.calibration.live_cells import cells_as_sent
 from simulator.calibration.live_law import FORMS, Coefficient, Form, LawFit, Observation, fit_law, intervals
 from simulator.calibration.live_overlay import Measured, Playing, playing
 from simulator.calibration.live_pace import STEADY, Pace, pace_of
@@ -97,7 +97,7 @@ def fit_rows(
     seed : int
         Of the draws for intervals.
     made : mapping of str to Cell, optional
-        What rows asked, by their cell; by default made again from their parameters.
+        What rows asked, by their cell; by default made again from their parameters, with the pauses that the client made.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def fit_rows(
     rows = by_cell(requests)
     flat = [row for own in rows.values() for row in own]
     usable = [cell for cell in cells if cell.kind in FITTED_TO] or [cell for cell in cells if cell.kind in FITTED_ELSE]
-    made = {cell.cell: cell_of(cell) for cell in cells} if made is None else made
+    made = cells_as_sent(cells, rows) if made is None else made
     measured = first_guess(endpoint, cells, rows, {})
     drifting = [cell for cell in cells if cell.kind == "drift"]
     told: Pace | None = None
@@ -154,15 +154,8 @@ def at_pace(seen: Sequence[Observation], cells: Sequence[CellRow], pace: Pace) -
 
 
 def play_cells(at: Playing, cells: Mapping[str, Cell]) -> dict[str, CellPlay]:
-    """Cells by the id of their rows as a law plays them; repetitions of one are played once."""
-    known: dict[str, CellPlay] = {}
-    found = {}
-    for name, cell in cells.items():
-        experiment = cell.id.rpartition(" #")[0] or cell.id
-        if experiment not in known:
-            known[experiment] = play(cell, at.pool, at.block_tokens, at.request_s)
-        found[name] = known[experiment]
-    return found
+    """Cells by the id of their rows as a law plays them."""
+    return {name: play(cell, at.pool, at.block_tokens, at.request_s) for name, cell in cells.items()}
 
 
 def step_seconds(law: LawCoefficients, steps: Floats) -> Floats:

@@ -52,7 +52,7 @@ def finish(
     UserError
         When too little of the rows can be used, or a card is not known.
     """
-    from simulator.calibration.live_cells import cell_of
+    from simulator.calibration.live_cells import cells_as_sent
     from simulator.calibration.live_check import check
     from simulator.calibration.live_fit import fit_rows
     from simulator.calibration.live_overlay import playing
@@ -62,10 +62,11 @@ def finish(
 
     with progress() as tell:
         tell("fitting")
-        asked = {cell.cell: cell_of(cell) for cell in cells} if made is None else made
+        rows = by_cell(requests)
+        asked = cells_as_sent(cells, rows) if made is None else made
         fit = fit_rows(endpoint, cells, requests, made=asked)
         tell("simulating the replay")
-        found = check(fit, playing(fit.measured), cells, by_cell(requests), asked)
+        found = check(fit, playing(fit.measured), cells, rows, asked)
     about = {"cells": f"{len(cells)}", "requests": f"{len(requests)}"}
     where = provenance_of_rows("endpoint", f"{endpoint.model} ({engine_of(endpoint)})", command, endpoint, list(cells), list(requests))
     publish(out, fit, found, about, cards, where)

@@ -1,7 +1,7 @@
 """An endpoint without sockets: cells played on the simulator with a law that the calibration does not know, as rows with noise."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class StandIn:
 
     ``noise`` is the relative deviation of step times, half of its variance common to a cell; ``stalls`` is the share of cells in which
     a step hangs for a third of a second; ``pace`` says how much longer steps take at a moment of the run; without ``metrics`` only the
-    client's clocks tell times; ``gap_s`` goes by between two cells.
+    client's clocks tell times; ``gap_s`` goes by between two cells; ``late_s`` is the mean by which the client sends later than asked.
     """
 
     pool: Pool
@@ -46,6 +46,7 @@ class StandIn:
     pace: Callable[[float], float] = lambda moment_s: 1.0
     metrics: bool = True
     gap_s: float = 0.0
+    late_s: float = 0.0
     seed: int = 7
     now_s: float = 0.0
     cells: list[CellRow] = field(default_factory=list)
@@ -74,9 +75,17 @@ class StandIn:
         ends, bent_ends = np.append(0.0, found.ends_s), np.append(0.0, np.cumsum(bent))
         return lambda moment: float(np.interp(moment, ends, bent_ends))
 
+    def delayed(self, cell: Cell) -> Cell:
+        """The cell as a client sends it that is held up."""
+        if not self.late_s:
+            return cell
+        random = np.random.default_rng([self.seed, len(self.cells)])
+        late = lambda turn: replace(turn, wait_s=turn.wait_s + self.late_s * random.standard_exponential())  # noqa: E731
+        return replace(cell, sessions=tuple(tuple(late(turn) for turn in session) for session in cell.sessions))
+
     def run(self, cell: Cell) -> None:
         """Plays one cell and keeps its rows."""
-        found = play(cell, self.pool, self.block_tokens, self.request_s)
+        found = play(self.delayed(cell), self.pool, self.block_tokens, self.request_s)
         warp = self.warp(found, np.random.default_rng([self.seed, len(self.cells)]))
         rows, sums = [], dict.fromkeys(("prefill_s", "prefill_count", "decode_s", "decode_count"), 0.0)
         for (session, turn), one in sorted(found.requests.items()):

@@ -62,13 +62,15 @@ def test_the_engine_is_found_by_experiment(exact: tuple[StandIn, Fit]) -> None:
 
 
 @pytest.mark.parametrize("metrics", [True, False])
-def test_noise_and_stalls_leave_coefficients_within_3_percent_or_their_interval(metrics: bool) -> None:
+def test_noise_and_stalls_leave_four_of_five_coefficients_within_3_percent_or_their_interval(metrics: bool) -> None:
     found = StandIn(hidden_pool(LAW, blocks=300, budget=1024, seats=16), block_tokens=16, noise=0.03, stalls=0.05, metrics=metrics)
     found.calibrate(BUDGET_S)
     fit = fit_rows(found.endpoint, found.cells, found.requests)
-    for one in fit.coefficients:
-        if one.name in LAW:
-            assert one.low <= LAW[one.name] <= one.high or one.value == pytest.approx(LAW[one.name], rel=WITHIN), one
+    known = [one for one in fit.coefficients if one.name in LAW]
+    out = [one for one in known if not one.low <= LAW[one.name] <= one.high and one.value != pytest.approx(LAW[one.name], rel=WITHIN)]
+    assert len(known) == len(LAW)
+    assert len(out) <= 1, "each interval misses one draw in ten"
+    assert all(one.value == pytest.approx(LAW[one.name], rel=0.1) for one in known)
     assert fit.clocks == dict.fromkeys(("prefill", "decode"), "server metrics" if metrics else "client clocks")
     assert {name: trait.value for name, trait in fit.traits.items()} == {
         "block_tokens": 16, "kv_blocks": 300, "prefix_cache": "blocks", "eviction": "lru", "token_budget": 1024, "max_seqs": 16,
@@ -87,6 +89,15 @@ def test_an_endpoint_that_slows_down_gives_the_law_of_its_mean_speed() -> None:
         name: pytest.approx(value, rel=WITHIN) for name, value in LAW.items()
     }
     assert fit.noise < 0.005, "what repetitions differ by is the pace alone"
+
+
+def test_a_client_that_sends_late_spoils_nothing() -> None:
+    found = StandIn(hidden_pool(LAW, blocks=193, budget=512, seats=24), block_tokens=32, late_s=0.05)
+    found.calibrate(BUDGET_S / 2)
+    fit = fit_rows(found.endpoint, found.cells, found.requests)
+    assert {one.name: one.value for one in fit.coefficients} == {name: pytest.approx(value, rel=0.005) for name, value in LAW.items()}
+    as_asked = fit_rows(found.endpoint, found.cells, found.requests, made={cell.cell: cell_of(cell) for cell in found.cells})
+    assert max(abs(one.value / LAW[one.name] - 1) for one in as_asked.coefficients if one.name in LAW) > 0.03
 
 
 def test_a_steady_endpoint_has_no_pace(exact: tuple[StandIn, Fit]) -> None:
