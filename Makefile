@@ -8,12 +8,13 @@ export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export IPYTHONDIR := $(CURDIR)/.cache/ipython
 export JUPYTER_RUNTIME_DIR := $(CURDIR)/.cache/jupyter
 
-.PHONY: help compare test bench lint format report readme notebooks clean
+.PHONY: help compare test bench mutants lint format report readme notebooks clean
 
 help:
 	@echo "make compare    the main job: agents held per megawatt, table on stdout and report in results/"
 	@echo "make test       all tests (live ones apart)"
 	@echo "make lint       ruff, mypy, import contracts          make format     rewrite in the house style"
+	@echo "make mutants    mistakes put into the engines, to docs/mutations.md (not part of make test)"
 	@echo "make bench      speed, to docs/benchmarks.md      make notebooks  execute them in place"
 	@echo "make report     the main job, and where its report is"
 	@echo "make readme     renew the table in README.md          make clean      remove .venv, caches and what commands wrote"
@@ -27,6 +28,9 @@ test: .venv/.installed-dev
 bench: .venv/.installed
 	.venv/bin/python benchmarks/bench_all.py $(if $(PEER),--peer $(PEER)) >docs/benchmarks.md.new
 	mv docs/benchmarks.md.new docs/benchmarks.md
+
+mutants: .venv/.installed-dev
+	.venv/bin/python -m tests.mutate
 
 lint: .venv/.installed-dev
 	.venv/bin/ruff check .

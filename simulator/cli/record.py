@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from io import FileIO
+
     from simulator.record.proxy import Proxy
 
 PORT = 8484
@@ -49,11 +51,17 @@ def record(
     journal = out.with_name(f"{out.name}.journal")
     name = out.name.split(".")[0]
     file = append_only(journal)
+    lost: list[str] = []
+    """Why the journal took no more."""
     try:
-        file.write(journal_header(name, named, version()))
+        if why := _unwritten(file, journal_header(name, named, version())):
+            journal.unlink()
+            raise UserError(Mistake(str(journal), "", why, hint="make room, or give another --out"))
 
         def write(call: Recorded) -> None:
-            file.write(journal_line(call))
+            if not lost and (why := _unwritten(file, journal_line(call))):
+                lost.append(why)
+                say(f"{journal}: {why}; agents are served on, their calls from here on are not recorded")
 
         try:
             proxy = Proxy(upstream, port, Ledger(write), secrets.token_bytes(32), ask_usage, say)
@@ -68,6 +76,17 @@ def record(
     finally:
         file.close()
     _finish(journal, out, open_calls)
+    if lost:
+        hint = f"{out} has the calls before that; make room, and record on into another file"
+        raise UserError(Mistake(str(journal), "", lost[0], hint=hint))
+
+
+def _unwritten(file: FileIO, line: bytes) -> str:
+    """Writes a line of the journal; returns why it could not, or an empty text. A line that was cut is left out by readers."""
+    try:
+        return "" if file.write(line) == len(line) else "a disk that is full"
+    except OSError as error:
+        return f"a place that cannot be written: {error.strerror}"
 
 
 def _serve(proxy: Proxy) -> int:

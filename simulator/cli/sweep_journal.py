@@ -57,9 +57,12 @@ class SweepJournal:
     def keep(self, key: str, row: dict[str, Any]) -> None:
         """Adds a finished point."""
         line = json.dumps({"key": key, "row": row}, allow_nan=False).encode() + b"\n"
-        written = os.write(self._file, line)
+        try:
+            written, why = os.write(self._file, line), "a disk that is full"
+        except OSError as error:
+            written, why = 0, f"a place that cannot be written: {error.strerror}"
         if written != len(line):
-            raise UserError(Mistake(str(self.path), "", "a disk that is full", hint="make room; the same command goes on"))
+            raise UserError(Mistake(str(self.path), "", why, hint="make room; the same command goes on, finished points are kept"))
 
     def close(self) -> None:
         """Lets go of the file, which stays for the next run."""
