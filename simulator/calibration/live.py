@@ -7,7 +7,7 @@ from pathlib import Path
 
 from simulator.calibration.cell import CellRow, Endpoint, RequestRow
 from simulator.calibration.cell_file import read_cells, read_endpoint, read_requests
-from simulator.calibration.live_cells import cell_of
+from simulator.calibration.live_cells import cells_as_sent
 from simulator.calibration.live_check import VERDICTS, Check, check
 from simulator.calibration.live_drift import Drift, drift_of
 from simulator.calibration.live_fit import Fit, at_pace, fit_rows, observe_cells
@@ -45,8 +45,8 @@ class Calibrated:
     def unseen(self, *kinds: str) -> list[tuple[Observation, float]]:
         """Times of cells of these kinds, to which nothing was fitted, with the signed relative error of the law on each."""
         cells = [cell for cell in self.run.cells if cell.kind in kinds]
-        made = {cell.cell: cell_of(cell) for cell in cells}
-        seen, _ = observe_cells(playing(self.fit.measured), cells, by_cell(self.run.requests), made)
+        rows = by_cell(self.run.requests)
+        seen, _ = observe_cells(playing(self.fit.measured), cells, rows, cells_as_sent(cells, rows))
         seen = at_pace(seen, cells, self.fit.pace or STEADY)
         return list(zip(seen, self.fit.law.predict(seen).tolist(), strict=True))
 
@@ -73,9 +73,10 @@ def calibrate_rows(run: LiveRun) -> Calibrated:
     UserError
         When too few cells are usable.
     """
-    made = {cell.cell: cell_of(cell) for cell in run.cells}
+    rows = by_cell(run.requests)
+    made = cells_as_sent(run.cells, rows)
     fit = fit_rows(run.endpoint, run.cells, run.requests, made=made)
-    return Calibrated(run, fit, check(fit, playing(fit.measured), run.cells, by_cell(run.requests), made))
+    return Calibrated(run, fit, check(fit, playing(fit.measured), run.cells, rows, made))
 
 
 def drift_from(found: Calibrated, run: LiveRun) -> Drift:
