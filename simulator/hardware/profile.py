@@ -185,6 +185,8 @@ class _Reader:
         """The profile that ``extends`` names (a path is taken from the folder of the file that says so); an empty one after a mistake."""
         parent = _text(raw, "extends", file, self.mistakes)
         if not parent:
+            if raw["extends"].value == "":
+                self.mistakes.append(Mistake(file, "extends", "''", "a profile's name, or a path", line=raw["extends"].line))
             return EMPTY
         if parent.endswith((".yaml", ".yml")) and file != INLINE:
             return self.build(Path(file).parent / parent, seen)

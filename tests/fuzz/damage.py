@@ -33,7 +33,7 @@ def damaged(draw: st.DrawFn, document: Any) -> Any:
             at = at[step]
         how = draw(st.sampled_from(["odd", "odd", "odd", "gone", "twice", "other name"]))
         if how == "odd" or (how != "gone" and not isinstance(at, dict)):
-            at[key] = draw(ODD)
+            at[key] = deepcopy(draw(ODD))
         elif how == "gone":
             del at[key]
         elif how == "twice":
