@@ -4,6 +4,7 @@
 what rows have shown: the speed of the endpoint, its block size, when hits fall, when clients bring no more.
 """
 
+import math
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,6 +80,9 @@ MOST_TIES = 5
 """Cells of one size of twins that may contradict each other before the size is given up."""
 FIRST_SPEED = np.array([0.02, 2e-4, 0.02, 2e-4])
 """Guess of seconds per request, prompt token, step and output token, before any row is there."""
+
+STEADY_S = 10.0
+"""Seconds from which on the mean draw of a cell says something: NVML's own mean is that of a second."""
 
 FIRST_GAP_S = 0.1
 SAFETY = 1.1
@@ -379,7 +383,10 @@ class View:
         prompt, output = min(256, self.longest // 4), min(64, self.longest // 4)
         clients, before, spent = 1, 0.0, 0.0
         while clients <= 4 * self.seats:
-            cell = make_cell("saturation", {"clients": clients, "prompt": prompt, "output": output, "turns": 2}, 1)
+            params = {"clients": clients, "prompt": prompt, "output": output, "turns": 2}
+            if self.endpoint.facts.get("power"):  # watts are read off cells that last
+                params["turns"] *= max(1, math.ceil(STEADY_S / cost_s(make_cell("saturation", params, 1), self.rates)))
+            cell = make_cell("saturation", params, 1)
             row = next((row for row in self.cells if row.cell == cell.id), None)
             spent += self.cost_s(cell) if row is None else row.end_s - row.start_s
             if row is None and spent > left_s and clients > 1:

@@ -67,6 +67,7 @@ def finish(
         fit = fit_rows(endpoint, cells, requests, made=asked)
         tell("simulating the replay")
         found = check(fit, playing(fit.measured), cells, rows, asked)
+    fit = replace(fit, endpoint=replace(endpoint, notes=(*endpoint.notes, *draw_notes(cells))))
     about = {"cells": f"{len(cells)}", "requests": f"{len(requests)}"}
     where = provenance_of_rows("endpoint", f"{endpoint.model} ({engine_of(endpoint)})", command, endpoint, list(cells), list(requests))
     publish(out, fit, found, about, cards, where)
@@ -94,6 +95,16 @@ def publish(out: Path, fit: Fit, found: Check, about: Mapping[str, str], cards: 
     for sentence in found.sentences:
         say(f"- {sentence}")
     say(f"written: {out / 'overlay.yaml'}, {out / 'report.html'}; try it: agentwatt profiles check {out / 'overlay.yaml'}")
+
+
+def draw_notes(cells: Sequence[CellRow]) -> tuple[str, ...]:
+    """What cells that lasted drew, in words; none where nobody read watts."""
+    from simulator.calibration.live_plan import STEADY_S
+
+    watts = sorted(cell.watts for cell in cells if cell.watts is not None and cell.end_s - cell.start_s >= STEADY_S)
+    if not watts:
+        return ()
+    return (f"{len(watts)} cells of {STEADY_S:g} s and more drew {watts[0]:.0f} to {watts[-1]:.0f} W; no law of watts is fitted to them",)
 
 
 def overlay_of(fit: Fit, found: Check, cards: Cards) -> str:

@@ -232,6 +232,18 @@ def test_the_files_of_a_calibration(exact: tuple[StandIn, Fit], tmp_path: Path) 
     assert deployment.pools[0].law.prefill_token_s == pytest.approx(LAW["prefill_token_s"], rel=1e-3)
 
 
+def test_watts_are_read_off_cells_that_last_and_noted(exact: tuple[StandIn, Fit], tmp_path: Path) -> None:
+    found, _ = exact
+    endpoint = replace(found.endpoint, facts={"power": True})
+    before = [cell for cell in found.cells if cell.kind != "saturation" and (cell.kind, cell.repetition) != ("replay", 2)]
+    last = [cell for cell in before if cell.kind != "drift" or cell.repetition < 19]
+    (first,) = [cell for cell in next_cells(endpoint, 1000, last, found.requests) if cell.kind == "saturation"]
+    assert first.params["turns"] > 20, "ten seconds of one client, whose answer takes a sixth of one"
+    drew = [replace(cell, watts=300.0 + 50 * (cell.kind == "replay"), start_s=cell.end_s - 12) for cell in found.cells]
+    finish(tmp_path, endpoint, drew, found.requests)
+    assert "drew 300 to 350 W" in (tmp_path / "overlay.yaml").read_text()
+
+
 def test_hostile_names_of_an_endpoint_stay_text(exact: tuple[StandIn, Fit]) -> None:
     found, fit = exact
     checked = check(fit, playing(fit.measured), found.cells, by_cell(found.requests), {cell.cell: cell_of(cell) for cell in found.cells})
