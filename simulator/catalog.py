@@ -43,6 +43,14 @@ def names(kind: str) -> list[str]:
     return sorted({_stem(path) for path in folder(kind).iterdir() if _stem(path) != path.name})
 
 
+def is_there(path: Path) -> bool:
+    """Whether a path leads to something; not where its name is too long or no name at all."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def find_data(kind: str, name: str) -> Path:
     """Path of the shipped file ``name`` (given without its suffix).
 
@@ -53,7 +61,7 @@ def find_data(kind: str, name: str) -> Path:
     """
     for suffix in SUFFIXES:
         path = folder(kind) / f"{name}{suffix}"
-        if path.is_file():
+        if is_there(path):
             return path
     known = names(kind)
     raise UserError(Mistake(FOLDERS[kind], kind.rstrip("s") if kind != "trajectories" else "trajectories", repr(name), ", ".join(known),

@@ -49,6 +49,8 @@ def read(ref: str | Path | Mapping[str, Any], kind: str, mistakes: list[Mistake]
         raise UserError(Mistake(str(ref), "", "no readable file", "a YAML file", error.strerror or "")) from error
     except UnicodeDecodeError as error:
         raise UserError(Mistake(file, "", "bytes that are not UTF-8", "a YAML file in UTF-8")) from error
+    except ValueError as error:
+        raise UserError(Mistake(repr(str(ref)), "", "no name of a file", "a YAML file")) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         raise UserError(Mistake(file, "", error.problem or "no YAML", "YAML", line=mark.line + 1 if mark else 0)) from error

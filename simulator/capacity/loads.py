@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from simulator.capacity.scenario import FixedLoad, TrajectoryLoad
-from simulator.catalog import find_data
+from simulator.catalog import find_data, is_there
 from simulator.hardware.deployment import Deployment
 from simulator.workload.compile import Compiled, compile_calls, decode_steps
 from simulator.workload.fixed import fixed_set
@@ -51,10 +51,8 @@ def compiled_load(load: Load, deployment: Deployment, seed: int, limit: int) -> 
 def files_of(source: str) -> list[Path]:
     """The files of a trajectory set, sorted; none when there is no such set, which its reader will say."""
     path = Path(source)
-    if path.is_dir():
-        return sorted(each for each in path.rglob("*") if each.is_file())
-    if path.exists():
-        return [path]
+    if is_there(path):
+        return sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
     return [] if path.suffix or len(path.parts) > 1 else [find_data("trajectories", source)]
 
 

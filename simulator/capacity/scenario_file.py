@@ -11,7 +11,7 @@ from simulator.capacity.scenario import DEFAULT_SEEDS, Cell, FixedLoad, Phase, R
 from simulator.capacity.search import Resolution
 from simulator.capacity.slo import SLO
 from simulator.capacity.study import read_studies
-from simulator.catalog import find_data
+from simulator.catalog import find_data, is_there
 from simulator.errors import Mistake, UserError
 from simulator.units import MOST_AGENTS, MOST_COUNT
 from simulator.workload.trajectory import HISTORIES, MARKERS
@@ -74,7 +74,7 @@ def _beside(document: Document) -> Document:
         if isinstance(value, list):
             return [placed(item) for item in value]
         is_path = isinstance(value, str) and ("/" in value or value.endswith((".yaml", ".yml", ".jsonl", ".gz", ".xz")))
-        return str(folder / value) if is_path and not Path(value).is_absolute() and (folder / value).exists() else value
+        return str(folder / value) if is_path and not Path(value).is_absolute() and is_there(folder / value) else value
 
     return Document(document.file, placed(document.data), document.lines)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simulator.catalog import find_data
+from simulator.catalog import find_data, is_there
 from simulator.errors import Mistake, UserError
 from simulator.workload.agentperf_local import is_agentperf_local, read_agentperf_local
 from simulator.workload.aiperf_export import is_aiperf_export, read_aiperf_export
@@ -100,7 +100,7 @@ def load_trajectories(ref: str | Path, reading: Reading = Reading()) -> Trajecto
     (400, 5409)
     """
     path = Path(ref)
-    if not path.exists():
+    if not is_there(path):
         if path.suffix or len(path.parts) > 1:
             hint = "relative paths start where the command runs"
             raise UserError(Mistake(str(ref), "trajectories", "no such file or folder", hint=hint))

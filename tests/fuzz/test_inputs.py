@@ -30,6 +30,7 @@ from simulator.errors import UserError
 from simulator.hardware.load import load_deployment, load_engine, load_model, load_system
 from simulator.probe.run import resumable
 from simulator.report.sweep_frame import finished_rows
+from simulator.workload import load_trajectories
 from tests.fuzz.damage import damaged, scratched
 
 ROOT = Path(__file__).parents[2]
@@ -224,3 +225,14 @@ def test_a_value_on_the_command_line_that_would_not_end() -> None:
         parse_overrides([f"workload={{{inner}}}"])
     with pytest.raises(UserError, match="nested too deeply"):
         parse_axes(["agents=" + 5000 * "["])
+
+
+@pytest.mark.parametrize("name", [5000 * "x", "a\0b"], ids=["long", "null"])
+def test_names_that_no_file_can_have(name: str) -> None:
+    for read in (load_scenario, load_system, load_deployment, load_trajectories):
+        for suffix in ("", ".yaml"):
+            with pytest.raises(UserError):
+                read(name + suffix)
+    scenario = load_scenario(TINY, {"workload": {"kind": "trajectories", "source": name + ".jsonl"}})
+    with pytest.raises(UserError, match="no such file or folder"):
+        prepare(scenario, 1)
