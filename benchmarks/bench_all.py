@@ -269,6 +269,7 @@ def main() -> None:
         f"{os.cpu_count()} CPUs ({platform.machine()}), {platform.system()}, Python {platform.python_version()}, "
         f"{versions}. Medians of {asked.rounds}; one core.\n"
     )
+    busy = os.getloadavg()[0]
     simulate_kernel(fleet_of(2, 2, 1, 1_000))
     figures = against_peer(asked.peer, asked.rounds) if asked.peer else {}
     figures |= against_reference(asked.reference_agents, asked.rounds)
@@ -276,6 +277,7 @@ def main() -> None:
     as_worlds_grow(asked.rounds)
     figures |= what_questions_cost() | memory()
     goals(figures)
+    print(f"Load average of the machine at start and end {busy:.1f} and {os.getloadavg()[0]:.1f}; this benchmark alone makes 1.\n")
     print(f"Peak memory of this whole benchmark: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB.")
 
 

@@ -60,8 +60,8 @@ def test_intervals_hold_the_truth_most_of_the_time() -> None:
 
 
 @pytest.mark.parametrize("damage", [False, True], ids=["whole", "damaged"])
-def test_power_law_is_found_again(rows: list[Row], damage: bool) -> None:
-    fit = fitted(damaged(rows) if damage else rows)
+def test_power_law_is_found_again(rows: list[Row], power: GpuPowerFit, damage: bool) -> None:
+    fit = fitted(damaged(rows)) if damage else power
     for name, true in POWER.items():
         assert fit.coefficients[name] == pytest.approx(true, rel=0.15), name
     assert fit.idle_w == pytest.approx(IDLE_W["allocated"], rel=0.06)

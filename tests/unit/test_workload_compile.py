@@ -77,7 +77,7 @@ def path(compiled: Compiled, number: int, size: int, answered: bool = False) -> 
     return blocks
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(trajectory_sets(), st.integers(1, 8), st.booleans(), st.sampled_from(["front", "after_system", "none"]))
 def test_paths_share_what_the_block_hashes_share(drawn: TrajectorySet, size: int, generated: bool, marker: str) -> None:
     compiled = compile_calls(drawn, block_tokens=size, history="generated" if generated else "recorded", marker=marker)
@@ -98,7 +98,7 @@ def test_paths_share_what_the_block_hashes_share(drawn: TrajectorySet, size: int
             assert got == true or (generated and other != oracle.base[number] and got < true)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(trajectory_sets(), st.integers(1, 8), st.booleans(), st.sampled_from(["front", "after_system", "none"]))
 def test_scope_says_which_plays_share_a_block(drawn: TrajectorySet, size: int, generated: bool, marker: str) -> None:
     compiled = compile_calls(drawn, block_tokens=size, history="generated" if generated else "recorded", marker=marker)
@@ -115,7 +115,7 @@ def test_scope_says_which_plays_share_a_block(drawn: TrajectorySet, size: int, g
             assert compiled.tree.scope[owner] == expected  # type: ignore[index]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(trajectory_sets(), st.integers(1, 8), st.booleans(), st.sampled_from(["front", "after_system", "none"]))
 def test_reusable_tokens_are_the_longest_prefix_known(drawn: TrajectorySet, size: int, generated: bool, marker: str) -> None:
     compiled = compile_calls(drawn, block_tokens=size, history="generated" if generated else "recorded", marker=marker)

@@ -15,7 +15,7 @@ from simulator.workload.trajectory import recorded_order
 from tests.unit.drawn_trajectories import trajectories, trajectory_sets, waits
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(trajectories())
 def test_a_call_is_over_before_another_exactly_where_waits_say_so(drawn: Trajectory) -> None:
     before = waits(drawn)
@@ -23,7 +23,7 @@ def test_a_call_is_over_before_another_exactly_where_waits_say_so(drawn: Traject
         assert {earlier for earlier in range(len(drawn.calls)) if drawn.over(earlier, index)} == before[index]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(trajectories())
 def test_the_recorded_order_has_every_call_once_after_all_that_are_over_before_it(drawn: Trajectory) -> None:
     order = recorded_order(len(drawn.calls), drawn.sub_agents)
@@ -32,7 +32,7 @@ def test_the_recorded_order_has_every_call_once_after_all_that_are_over_before_i
         assert waits(drawn)[index] <= set(order[:place])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(trajectory_sets(), st.integers(1, 8))
 def test_the_table_of_threads_says_what_the_trajectories_say(drawn: TrajectorySet, size: int) -> None:
     compiled = compile_calls(drawn, block_tokens=size)
@@ -117,7 +117,7 @@ def test_bad_threads_are_named(agents: tuple[SubAgent, ...], field: str) -> None
     assert caught.value.mistakes[0].allowed
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(trajectories(), st.data())
 def test_extending_a_call_that_may_still_run_is_a_mistake(drawn: Trajectory, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, len(drawn.calls) - 1))
@@ -140,7 +140,7 @@ def test_a_sibling_cannot_be_extended_and_the_message_says_why() -> None:
     assert caught.value.mistakes[0].field == "t.sub_agents[1].calls[0].extends"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(trajectory_sets(), st.integers(2, 60), st.sampled_from(["recorded", "generated"]))
 def test_a_context_limit_leaves_a_tree_of_threads_that_fit(drawn: TrajectorySet, limit: int, history: str) -> None:
     kept = [(whole, cut_trajectory(whole, limit)) for whole in drawn.trajectories]
