@@ -282,11 +282,6 @@ JUDGED: dict[str, str] = {
     "reference_rank unclaim: self.sim.try_claims(self) self.sim.stir(self.worker)": (
         "Equivalent: both only schedule, and what goes first in an instant is said by phases, not by the order of scheduling."
     ),
-    "kernel take_out_names: max(first, start)": (
-        "A gap: a store that is told of blocks before a run which it has counts too few names. "
-        "`test_event_logs_are_equal_where_little_memory_spills` noticed it when 200 worlds were played to their end (105 s), not in the "
-        "shorter runs of every day."
-    ),
 }
 """Why a survivor survives, by the beginning of its name."""
 

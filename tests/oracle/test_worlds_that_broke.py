@@ -114,3 +114,26 @@ def test_a_call_that_queues_for_a_seat_wakes_an_idle_decode_worker_whose_head_fi
         decode_router=ROUTER_AFFINITY,
     )
     assert_equal(World(calls, threads, tree, fleet, Stop(0, 0, 10**6, 0, 10**6 * MS, 1)))
+
+
+def test_a_host_tier_that_takes_in_blocks_before_a_run_which_it_has_counts_each_once() -> None:
+    """No engine ever broke here: a mistake put into the kernel on purpose (docs/mutations.md) went unnoticed before this world was kept.
+
+    What HBM evicts begins before a run of names that the host tier has still; names must be counted as many as there are.
+    """
+    output = ints(6 * [1])
+    calls = Calls(
+        first=ints([0, 4, 6]),
+        prompt_tokens=ints([4, 5, 8, 5, 1, 4]),
+        output_tokens=output,
+        decode_steps=output - 1,
+        tool_ps=0 * output,
+        stops=0 * output,
+        leaf=ints([0, 0, 0, 1, -1, 2]),
+        answer=ints(6 * [-1]),
+    )
+    tree = PrefixTree(ints(3 * [-1]), ints(3 * [0]), ints([2, 1, 1]), ints(3 * [SCOPE_TRAJECTORY]))
+    entry, decode = Sched(5, 1, 0, 1, 0, 0, 1, 1, 0, 1000, 0), Sched(2, 1, 0, 1, 0, 0, 1, 1, 0, 1000, 0)
+    pools = (Pool(ROLE_PREFILL, 1, 1, 2, 0, entry, LAW, POWER, host_blocks=2), Pool(ROLE_DECODE, 1, 1, 3, 0, decode, LAW, POWER))
+    fleet = Fleet(pools, 4, ROUTER_AFFINITY, ints([0, 0, 0]), ints([0, 1]), decode_router=ROUTER_AFFINITY)
+    assert_equal(World(calls, single_threads(calls.first), tree, fleet, Stop(0, 0, 10**6, 0, 8000 * MS, 3)))
