@@ -21,7 +21,7 @@ RUN = ["run", TINY, "--agents", "2", "--json", "--set", "seeds=2", "--set", "dep
 CAPACITY = ["capacity", TINY, "--json"]
 HASHES = {
     "run": "33a95f45930d33e47d255378aed3ef0dce74ce29731b1e4363aefe01caa87bc1",
-    "capacity": "753ac1f47e6a57c6947694f8ba19f5ec2b7e87030d288daf2c486fe00af97f51",
+    "capacity": "8f4013bf68598a687626a90a9ddc1300838cce8dd0461fffa5630e790e661358",
 }
 
 
