@@ -2,7 +2,7 @@
 
 Named mutants, one or more for each law of docs/invariants.md, are run against the very test that holds the law. Drawn ones (a flipped
 comparison, a one too many, a lost statement, two in the wrong order) are run against the equal-log test, the schedules worked out by hand
-and the known answers. Everything runs with the JIT off, so nothing is compiled. By hand, a quarter of an hour on two cores::
+and the known answers. Everything runs with the JIT off, so nothing is compiled. By hand, some twenty minutes on two cores::
 
     make mutants        # rewrites docs/mutations.md; exit status 1 when a survivor has no judgement in tests/mutants.py
 """
