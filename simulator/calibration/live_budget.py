@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from simulator.calibration.cell import CellRow, RequestRow
 
-TOGETHER = 0.35
-"""Twins whose first tokens lie no further apart than this share of a step's floor came from one step."""
+TOGETHER = 0.5
+"""Twins whose first tokens lie no further apart than this share of a step's floor came from one step: tokens of two steps lie a whole floor
+apart at least, those of one step by what the client's clock blurs."""
 
 USUAL = tuple(sorted({base << power for base in (1, 3) for power in range(3, 17)}))
 """Budgets that people set; others are looked at when none of these fits."""

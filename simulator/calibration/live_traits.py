@@ -32,6 +32,8 @@ class Trait:
     high: float | None = None
     told: int | float | str | None = None
     cells: tuple[str, ...] = ()
+    slack: int = 0
+    """By how much both may differ: engines that keep a block for themselves count it in what they tell."""
 
     @property
     def best(self) -> int | float | str | None:
@@ -44,7 +46,7 @@ class Trait:
         if self.value is None or self.told is None:
             return None
         if self.low is not None and self.high is not None and not isinstance(self.told, str):
-            return self.low <= self.told <= self.high
+            return self.low - self.slack <= self.told <= self.high + self.slack
         return self.value == self.told
 
 
@@ -130,7 +132,7 @@ def kv_blocks(endpoint: Endpoint, cells: Sequence[CellRow], rows: Rows, block: i
     if not found:
         return Trait(name, None, low or None, None, told, tuple(used))
     found.sort()
-    return Trait(name, found[len(found) // 2], found[0], found[-1], told, tuple(used))
+    return Trait(name, found[len(found) // 2], found[0], found[-1], told, tuple(used), slack=1)
 
 
 def eviction(cells: Sequence[CellRow], rows: Rows) -> Trait:

@@ -222,6 +222,6 @@ def test_agents_of_a_real_engine_are_predicted_from_what_clients_saw() -> None:
     fit = fit_past(past, cells, told_endpoint("tiny", {"token_budget": 2048, "max_seqs": 32, "block_tokens": 32}))
     levels = {level.agents: level for level in check_held(fit, playing(fit.measured), cells).levels}
     for agents in (1, 4, 12):
-        assert abs(levels[agents].error("output_tok_s")) < 0.1
-        assert abs(levels[agents].error("tpot_p50_s")) < 0.15
+        assert abs(levels[agents].error("output_tok_s")) < 0.12
+        assert abs(levels[agents].error("tpot_p50_s")) < 0.17
         assert levels[agents].error("cache_hit") == pytest.approx(0.0, abs=0.01)
