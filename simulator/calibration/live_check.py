@@ -182,7 +182,7 @@ NAMES = {
 WORDS = {"prefill": "prefills left out of the fit", "prefix": "prompts found in the cache, predicted from uncached ones"}
 VERDICTS = {
     "trust": "The profile can be trusted within its range.",
-    "care": "The profile can be used with care: some goals are missed.",
+    "care": "The profile can be used with care: not every check below is met.",
     "doubt": "The profile should not be relied on: most goals are missed.",
     "unchecked": "The profile is a fit that nothing has checked.",
 }
