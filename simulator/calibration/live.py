@@ -1,7 +1,7 @@
 """A calibration out of rows: read, fit, check, and ask whether it still holds. Input is a folder that `agentwatt calibrate` wrote."""
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,17 +65,20 @@ def read_run(folder: str | Path) -> LiveRun:
     return LiveRun(endpoint, cells, read_requests(_text(path / "requests.jsonl"), str(path / "requests.jsonl")))
 
 
-def calibrate_rows(run: LiveRun) -> Calibrated:
-    """The law of a run's endpoint, and the check of it.
+def calibrate_rows(run: LiveRun, progress: Callable[[str], None] | None = None) -> Calibrated:
+    """The law of a run's endpoint, and the check of it; ``progress`` is told before each.
 
     Raises
     ------
     UserError
         When too few cells are usable.
     """
+    tell = progress or (lambda _: None)
     rows = by_cell(run.requests)
     made = cells_as_sent(run.cells, rows)
+    tell("fitting")
     fit = fit_rows(run.endpoint, run.cells, run.requests, made=made)
+    tell("simulating the replay")
     return Calibrated(run, fit, check(fit, playing(fit.measured), run.cells, rows, made))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from simulator.calibration.cell import Cell, CellRow, Endpoint, RequestRow
+    from simulator.calibration.cell import CellRow, Endpoint, RequestRow
     from simulator.calibration.live_check import Check
     from simulator.calibration.live_fit import Fit
     from simulator.report.provenance import Provenance
@@ -43,7 +43,6 @@ def finish(
     requests: Sequence[RequestRow],
     cards: Cards = Cards(),
     command: str = "agentwatt calibrate",
-    made: Mapping[str, Cell] | None = None,
 ) -> Check:
     """Fit, check, and write ``fit.json``, ``overlay.yaml``, ``report.json`` and ``report.html`` beside the rows; tables on stdout.
 
@@ -52,26 +51,17 @@ def finish(
     UserError
         When too little of the rows can be used, or a card is not known.
     """
-    from simulator.calibration.live_cells import cells_as_sent
-    from simulator.calibration.live_check import check
-    from simulator.calibration.live_fit import fit_rows
-    from simulator.calibration.live_overlay import playing
-    from simulator.calibration.live_traits import by_cell
+    from simulator.calibration.live import LiveRun, calibrate_rows
     from simulator.cli.provenance import provenance_of_rows
     from simulator.cli.screen import progress
 
     with progress() as tell:
-        tell("fitting")
-        rows = by_cell(requests)
-        asked = cells_as_sent(cells, rows) if made is None else made
-        fit = fit_rows(endpoint, cells, requests, made=asked)
-        tell("simulating the replay")
-        found = check(fit, playing(fit.measured), cells, rows, asked)
-    fit = replace(fit, endpoint=replace(endpoint, notes=(*endpoint.notes, *draw_notes(cells))))
+        found = calibrate_rows(LiveRun(endpoint, cells, requests), tell)
+    fit = replace(found.fit, endpoint=replace(endpoint, notes=(*endpoint.notes, *draw_notes(cells))))
     about = {"cells": f"{len(cells)}", "requests": f"{len(requests)}"}
     where = provenance_of_rows("endpoint", f"{endpoint.model} ({engine_of(endpoint)})", command, endpoint, list(cells), list(requests))
-    publish(out, fit, found, about, cards, where)
-    return found
+    publish(out, fit, found.check, about, cards, where)
+    return found.check
 
 
 def publish(out: Path, fit: Fit, found: Check, about: Mapping[str, str], cards: Cards, where: Provenance) -> None:
