@@ -80,7 +80,7 @@ class Work:
         await asyncio.gather(*(self.run("", compile_kernel, scenario) for scenario in reversed(scenarios)))
 
     def close(self) -> None:
-        """Ends the processes, whatever they are at."""
-        self.executor.shutdown(wait=False, cancel_futures=True)
+        """Ends the processes, whatever they are at, and waits for the thread that minds them: an end of Python beside it trips at times."""
         for child in multiprocessing.active_children():
             child.terminate()
+        self.executor.shutdown(cancel_futures=True)
