@@ -44,7 +44,7 @@ def read(ref: str | Path | Mapping[str, Any], kind: str, mistakes: list[Mistake]
             content = opened.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise UserError(Mistake(file, "", "a longer file", f"at most {MOST_BYTES:,} bytes of YAML"))
-        node = yaml.compose(content.decode("utf-8"), Loader=yaml.SafeLoader)
+        node = yaml.compose(content.decode("utf-8"), Loader=yaml.SafeLoader if is_path or path.name != f"{ref}.yaml" else SHIPPED)
     except OSError as error:
         raise UserError(Mistake(str(ref), "", "no readable file", "a YAML file", error.strerror or "")) from error
     except UnicodeDecodeError as error:
@@ -85,6 +85,7 @@ class _Plain:
 
     def __init__(self, file: str, mistakes: list[Mistake]) -> None:
         self.file, self.mistakes, self.left = file, mistakes, MOST_VALUES
+        self.scalars = yaml.SafeLoader("")
 
     def document(self, node: yaml.Node) -> Raw:
         try:
@@ -101,9 +102,8 @@ class _Plain:
             return Raw(self.mapping(node, place), line)
         if isinstance(node, yaml.SequenceNode):
             return Raw([self.value(item, f"{place}{i}.") for i, item in enumerate(node.value)], line)
-        constructor = yaml.SafeLoader("")
         try:
-            return Raw(constructor.construct_object(node, deep=True), line)
+            return Raw(self.scalars.construct_object(node, deep=True), line)
         except (yaml.YAMLError, ValueError):
             return Raw(str(node.value), line)
 

@@ -1,11 +1,15 @@
 """Profiles: what ships loads, what is wrong is refused with file, line, field, value, allowed range and the nearest valid key."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
+import yaml
 
-from simulator.catalog import find_data, names
+from simulator import document
+from simulator.catalog import find_data, folder, names
+from simulator.document import read
 from simulator.errors import Mistake, UserError
 from simulator.hardware.load import accept_pmf, load_deployment, load_engine, load_model, load_system
 from simulator.hardware.quality import QUALITIES, worst_quality
@@ -242,3 +246,20 @@ def test_results_inherit_the_worst_quality():
 def test_loaded_values_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         load_system("hgx_h200").tdp_w = 1.0
+
+
+@pytest.mark.parametrize("kind", ["systems", "models", "engines", "deployments", "scenarios"])
+def test_what_ships_reads_the_same_by_both_loaders(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = [read(name, kind, []) for name in names(kind)]
+    monkeypatch.setattr(document, "SHIPPED", yaml.SafeLoader)
+    assert [read(name, kind, []) for name in names(kind)] == fast
+
+
+def test_only_what_ships_is_read_by_the_fast_loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(document, "SHIPPED", None)
+    file = tmp_path / "mine.yaml"
+    file.write_text("a: 1\n")
+    outside = os.path.relpath(file.with_suffix(""), folder("systems"))
+    assert read(outside, "systems", [])[1] == read(file, "systems", [])[1]
+    with pytest.raises(TypeError):
+        read("hgx_h200", "systems", [])
