@@ -9,16 +9,14 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.capacity.metrics import samples_of
+from simulator.capacity.requests import Requests
 from simulator.capacity.slo import SLO, TTFT, Clause
-from simulator.engine.world import CALL_COLUMNS, Stop, World
+from simulator.engine.world import Stop, World
 
 TIMES = 2.0
 """A clause has failed beyond recall when its calls miss this many times as often as it allows."""
 FURTHER = 1.25
 """Each look comes this many times later in the window than the one before."""
-
-COLUMNS = tuple(CALL_COLUMNS.index(name) for name in ("send_ps", "first_ps", "last_ps", "output_tokens"))
 
 
 def looks_ps(stop: Stop) -> Iterator[int]:
@@ -39,18 +37,15 @@ class Hopeless:
 
     def __init__(self, world: World, slo: SLO) -> None:
         stop = world.stop
-        self.window_ps, self.slo = stop.window_ps, slo
+        self.slo, self.requests = slo, Requests(stop, slo)
         self.plays = max(stop.min_plays, stop.min_agent_plays * len(world.fleet.start_ps))
-        self.rows = 0
         self.counted = np.zeros((len(slo.clauses), 2), np.int64)
 
     def __call__(self, calls: NDArray[np.int64], plays: int) -> bool:
         """Look at the calls and the number of plays that have ended so far."""
-        new = calls[self.rows :]
-        sent = new[new[:, COLUMNS[0]] >= self.window_ps]
-        samples = samples_of(*(sent[:, column] for column in COLUMNS))
+        samples = self.requests.read(calls)
         before, since = self.counted, np.array([_missed(clause, samples) for clause in self.slo.clauses])
-        self.rows, self.counted = len(calls), before + since
+        self.counted = before + since
         if plays < self.plays:
             return False
         return any(map(_failed, self.slo.clauses, before, since))

@@ -11,7 +11,7 @@ from simulator.capacity.pool_window import PoolWindow, joined_pools, pool_window
 from simulator.capacity.results import Series
 from simulator.capacity.slo import E2E_SPEED, SLO, SPEED, TTFT, grouped_percentile
 from simulator.capacity.stages import before_first, stage_columns, stage_names, stage_seconds
-from simulator.engine.world import CALL_COLUMNS, Output, World
+from simulator.engine.world import CALL_COLUMNS, Output, Stop, World
 from simulator.units import to_s
 
 SAMPLES_KEPT = 20_000
@@ -153,18 +153,18 @@ def measure(world: World, output: Output) -> Window:
     wanted = column["send_ps"] >= stop.window_ps
     names = (*stage_columns(fleet), "first_ps", "agent", "output_tokens", "prompt_tokens", "cached_tokens", "host_tokens")
     sent = {name: column[name][wanted] for name in names}
-    samples = samples_of(sent["send_ps"], sent["first_ps"], sent["last_ps"], sent["output_tokens"])
+    times = sent["send_ps"], sent["first_ps"], sent["last_ps"], sent["output_tokens"]
     finished_output = int(column["output_tokens"][finished].sum())
-    window_s = max(0.0, to_s(output.end_ps - stop.window_ps))
+    window_s = steady_s(stop, output)
     return Window(
         agents=len(fleet.start_ps),
         pools=pool_windows(fleet.pools, output, window_s),
         phases=1,
         window_s=window_s,
         agent=sent["agent"],
-        ttft_s=samples[TTFT],
-        speed_tok_s=samples[SPEED],
-        e2e_speed_tok_s=samples[E2E_SPEED],
+        ttft_s=sample(TTFT, *times),
+        speed_tok_s=sample(SPEED, *times),
+        e2e_speed_tok_s=sample(E2E_SPEED, *times),
         stages=stage_names(fleet),
         stage_s=stage_seconds(fleet, sent),
         output_tokens=sent["output_tokens"],
@@ -177,20 +177,19 @@ def measure(world: World, output: Output) -> Window:
         finished_calls=int(finished.sum()),
         finished_trajectories=float((1 / np.diff(world.calls.first)[column["trajectory"][finished]]).sum()),
         finished_s=float(to_seconds((column["last_ps"] - column["send_ps"])[finished]).sum()),
-        complete=output.end_ps < stop.max_ps or not (stop.min_plays or stop.min_agent_plays),
+        complete=is_complete(stop, output),
         series=series_of(fleet.pools, output.series, output),
     )
 
 
-def samples_of(
-    send_ps: NDArray[np.int64], first_ps: NDArray[np.int64], last_ps: NDArray[np.int64], output_tokens: NDArray[np.int64]
-) -> dict[str, NDArray[np.float64]]:
-    """The quantities an SLO judges of some calls, by their columns of an engine's output."""
-    return {
-        SPEED: output_speed_tok_s(first_ps, last_ps, output_tokens),
-        TTFT: to_seconds(first_ps - send_ps),
-        E2E_SPEED: output_tokens / to_seconds(last_ps - send_ps),
-    }
+def steady_s(stop: Stop, output: Output) -> float:
+    """Seconds of a phase's steady window."""
+    return max(0.0, to_s(output.end_ps - stop.window_ps))
+
+
+def is_complete(stop: Stop, output: Output) -> bool:
+    """Whether a phase reached every minimum of its rules before its hard end."""
+    return output.end_ps < stop.max_ps or not (stop.min_plays or stop.min_agent_plays)
 
 
 def to_seconds(picoseconds: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -198,10 +197,20 @@ def to_seconds(picoseconds: NDArray[np.int64]) -> NDArray[np.float64]:
     return picoseconds.astype(np.float64) / 1e12
 
 
+def sample(
+    quantity: str, send_ps: NDArray[np.int64], first_ps: NDArray[np.int64], last_ps: NDArray[np.int64], output_tokens: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """A quantity that an SLO judges, of some calls by their columns of an engine's output."""
+    if quantity == SPEED:
+        return output_speed_tok_s(first_ps, last_ps, output_tokens)
+    return to_seconds(first_ps - send_ps) if quantity == TTFT else output_tokens / to_seconds(last_ps - send_ps)
+
+
 def output_speed_tok_s(first_ps: NDArray[np.int64], last_ps: NDArray[np.int64], output_tokens: NDArray[np.int64]) -> NDArray[np.float64]:
     """Output tokens/s of calls after their first token; nan for a call with one output token."""
-    speed = np.full(output_tokens.size, np.nan)
-    np.divide(output_tokens - 1, to_seconds(last_ps - first_ps), out=speed, where=(last_ps > first_ps) & (output_tokens > 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        speed: NDArray[np.float64] = (output_tokens - 1) / to_seconds(last_ps - first_ps)
+    speed[(last_ps <= first_ps) | (output_tokens <= 1)] = np.nan
     return speed
 
 

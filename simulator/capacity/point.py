@@ -9,6 +9,7 @@ from simulator.capacity.energy import energy_of, power_over_time
 from simulator.capacity.limiter import Pressure, find_limiter
 from simulator.capacity.metrics import Window, describe, goodput, joined, measure, thinned
 from simulator.capacity.pool_summary import lost_time, pool_summaries, spent_s
+from simulator.capacity.requests import Requests
 from simulator.capacity.results import PoolSummary, PowerBases, Summary
 from simulator.capacity.scenario import Scenario
 from simulator.capacity.slo import SPEED, TTFT
@@ -64,12 +65,19 @@ def play_logged(scenario: Scenario, agents: int | None = None) -> tuple[World, O
     return world, simulate_kernel(world, events=True)
 
 
-def play_window(prepared: Prepared, agents: int, early: bool = False) -> Window:
-    """Plays one phase and measures its steady window; with ``early``, up to the look at which it has failed (`capacity/early.py`)."""
+def play_window(prepared: Prepared, agents: int) -> Window:
+    """Plays one phase and measures its steady window."""
     world = build_world(prepared, agents)
-    if not early:
-        return measure(world, simulate_kernel(world))
-    return measure(world, simulate_kernel(world, False, looks_ps(world.stop), Hopeless(world, prepared.slo)))
+    return measure(world, simulate_kernel(world))
+
+
+def play_judged(prepared: Prepared, agents: int) -> tuple[World, Output, Requests]:
+    """Plays one phase up to the look at which it has failed (`capacity/early.py`), and reads off it what the verdict needs."""
+    world = build_world(prepared, agents)
+    rule = Hopeless(world, prepared.slo)
+    output = simulate_kernel(world, False, looks_ps(world.stop), rule)
+    rule.requests.read(output.calls)
+    return world, output, rule.requests
 
 
 def run(scenario: Scenario, agents: int | None = None, progress: Progress | None = None, keep: Keep | None = None) -> Summary:

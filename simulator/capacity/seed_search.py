@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from simulator.capacity.build import Prepared, prepare
-from simulator.capacity.metrics import Window
-from simulator.capacity.point import Progress, engine_words, play_window, summarise
+from simulator.capacity.metrics import is_complete, measure, steady_s
+from simulator.capacity.point import Progress, engine_words, play_judged, summarise
+from simulator.capacity.requests import Requests
 from simulator.capacity.results import Point, Summary
 from simulator.capacity.scenario import Phase, Scenario
 from simulator.capacity.search import Bracket, search, search_around, search_near
 from simulator.capacity.slo import E2E_SPEED, SLO, SPEED, TTFT, Verdict
+from simulator.engine.world import Output, World
 from simulator.hardware.badge import NO_BADGE, Badge, badge
 
 BEYOND = 1.25
@@ -42,40 +44,55 @@ class SeedAnswer:
         return f"{self.deployment} seed {self.seed}: holds {self.bracket.held} agents ({len(self.points)} phases)"
 
 
+@dataclass(frozen=True)
+class Played:
+    """A phase as it was played and what the SLO says of it; it is measured only where somebody asks."""
+
+    world: World
+    output: Output
+    verdict: Verdict
+
+    def summary(self, prepared: Prepared) -> Summary | None:
+        """Everything people read off it; None where no request finished."""
+        window = measure(self.world, self.output)
+        return summarise(prepared, window, (prepared.seed,)) if window.ttft_s.size else None
+
+
 class Phases:
-    """The phases of one seed's search: plays each agent count once, and keeps what the edge of the SLO will be described by."""
+    """The phases of one seed's search: plays each agent count once, and keeps those nearest to the edge of the SLO."""
 
     def __init__(self, prepared: Prepared, progress: Progress | None, scout: bool = False) -> None:
         self.prepared, self.progress, self.scout = prepared, progress, scout
         self.points: list[Point] = []
-        self.windows: dict[int, tuple[Window, Verdict]] = {}
+        self.played: dict[int, Played] = {}
 
     def __call__(self, agents: int) -> float:
         """Margin of the SLO with this many agents; 0 for a phase that met its hard end, which does not count."""
-        window = play_window(self.prepared, agents, early=True)
-        verdict = self.prepared.slo.evaluate(window.samples)
-        held = verdict.held and window.complete
-        self.points.append(_point(self.prepared, window, verdict, held, self.scout))
-        self.windows[agents] = window, verdict
+        world, output, requests = play_judged(self.prepared, agents)
+        verdict, complete = requests.verdict(), is_complete(world.stop, output)
+        window_s = steady_s(world.stop, output)
+        self.points.append(_point(self.prepared, agents, window_s, requests, verdict, verdict.held and complete, self.scout))
+        self.played[agents] = Played(world, output, verdict)
         self._forget()
         if self.progress:
             self.progress(_line(self.prepared, self.points[-1]))
-        return verdict.margins[verdict.binding] if window.complete else 0.0
+        return verdict.margins[verdict.binding] if complete else 0.0
 
     def _forget(self) -> None:
-        """Windows are large: only the two counts nearest to the edge on each side can still be asked for."""
-        held = sorted(p.agents for p in self.points if p.held)[-2:]
-        broken = sorted(p.agents for p in self.points if not p.held)[:2]
-        self.windows = {agents: found for agents, found in self.windows.items() if agents in held or agents in broken}
+        """Calls are many: only the counts nearest to the edge on either side can still be asked for."""
+        held = max((p.agents for p in self.points if p.held), default=0)
+        broken = min((p.agents for p in self.points if not p.held), default=0)
+        self.played = {agents: played for agents, played in self.played.items() if agents in (held, broken)}
 
 
-def _point(prepared: Prepared, window: Window, verdict: Verdict, held: bool, scout: bool) -> Point:
+def _point(prepared: Prepared, agents: int, window_s: float, requests: Requests, verdict: Verdict, held: bool, scout: bool) -> Point:
     speed = verdict.values.get(SPEED, verdict.values.get(E2E_SPEED, float("nan")))
+    waits = requests.samples[TTFT]
     ttft = verdict.values.get(TTFT)
     if ttft is None:
-        ttft = float(np.percentile(window.ttft_s, 95)) if window.ttft_s.size else float("nan")
-    rate = window.finished_output_tokens / window.window_s if window.window_s else 0.0
-    return Point(window.agents, prepared.seed, held, speed, ttft, window.ttft_s.size, rate, scout)
+        ttft = float(np.percentile(waits, 95)) if waits.size else float("nan")
+    rate = requests.finished_output_tokens / window_s if window_s else 0.0
+    return Point(agents, prepared.seed, held, speed, ttft, waits.size, rate, scout)
 
 
 def _line(prepared: Prepared, point: Point) -> str:
@@ -99,16 +116,16 @@ def search_seed(scenario: Scenario, seed: int, near: Bracket | int | None = None
         bracket = search_around(phases, near, scenario.search)
     else:
         bracket = search_near(phases, near, scenario.search)
+    held, broken = phases.played.get(bracket.held), phases.played.get(bracket.broken)
     if first and 0 < bracket.broken < scenario.search.ceiling:
         phases(min(round(BEYOND * bracket.broken) + 1, scenario.search.ceiling))
-    held, broken = phases.windows.get(bracket.held), phases.windows.get(bracket.broken)
     return SeedAnswer(
         seed=seed,
         bracket=bracket,
         points=(*scouts.points, *phases.points),
-        held=summarise(prepared, held[0], (seed,)) if held else None,
-        broken=summarise(prepared, broken[0], (seed,)) if broken and broken[0].ttft_s.size else None,
-        binding=broken[1].binding if broken else "",
+        held=held.summary(prepared) if held else None,
+        broken=broken.summary(prepared) if broken else None,
+        binding=broken.verdict.binding if broken else "",
         system=prepared.system.name,
         model=prepared.model.name,
         deployment=prepared.deployment.name,
