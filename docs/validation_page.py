@@ -59,6 +59,27 @@ def beside_aiconfigurator(pairs: Sequence[Pair]) -> Sheet:
     return Sheet("", columns, rows, "llrrrrrr")
 
 
+def v4_rows(pairs: Sequence[Pair]) -> Sheet:
+    """Median absolute errors on the V4 rows that nothing was fitted to: SGLang's by what their page tells of them, and GB200's pools."""
+    untold = {row.id for row in shipped_rows() if "layout not transcribed" in row.note}
+    mine = [p for p in pairs if p.split == "check" and p.id.startswith(("sglang_dsv4", "gb200_v4pro_8k1k"))]
+    page = [p for p in mine if p.id.startswith("sglang")]
+    groups = {
+        "SGLang's page, layout told": [p for p in page if p.id not in untold],
+        "SGLang's page, layout assumed": [p for p in page if p.id in untold],
+        "SGLang's page, all": page,
+        "GB200 pools": [p for p in mine if p not in page],
+        "all of them": mine,
+    }
+
+    def cells(group: Sequence[Pair], quantity: str) -> tuple[str, str]:
+        known = [p for p in group if p.quantity == quantity]
+        return (str(len(known)), share(errors(known).median)) if known else ("0", "–")
+
+    rows = tuple((name, *(cell for q in ("tpot_ms", "tok_s_gpu", "ttft_ms") for cell in cells(group, q))) for name, group in groups.items())
+    return Sheet("", ("check rows", "TPOT rows", "median", "tok/s/GPU rows", "median", "TTFT rows", "median"), rows, "lrrrrrr")
+
+
 def replays(shared: Path) -> Iterator[str]:
     """The recorded runs, request by request."""
     known = read_run(shared / BENCH / "Llama-3.1-8B", "rtx_pro_6000", "llama_3_1_8b")
@@ -97,6 +118,7 @@ def main(arguments: Sequence[str]) -> int:
         "MODEL": markdown(errors_sheet(found, "", ("model",))),
         "AIC": markdown(beside_aiconfigurator(silicon)),
         "OTHERS": markdown(errors_sheet(rest, "", ("model", "mode"))),
+        "V4": markdown(v4_rows(others)),
         "WORST": markdown(worst_sheet(silicon, 5)),
         "REPLAYS": "\n".join(replays(shared)) if shared else "The recorded runs are not at hand.\n",
         "AGENTIC": agentic(shared) if shared else "The sessions are not at hand.\n",

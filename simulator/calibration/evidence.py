@@ -63,6 +63,8 @@ class Row:
         Calls that run at once on all GPUs, where told (0: not told).
     statistic : str
         ``median`` where TTFT and TPOT are not means but medians.
+    lengths_seed : int
+        Seed from which the client draws all prompt lengths and then all answer lengths, as SGLang's does (0: not told).
     """
 
     id: str
@@ -95,6 +97,7 @@ class Row:
     note: str = ""
     seats: int = 0
     statistic: str = "mean"
+    lengths_seed: int = 0
 
     @property
     def curve(self) -> str:
@@ -119,11 +122,15 @@ REQUIRED = ("id", "system", "model", "engine", "isl", "osl", "concurrency", "gpu
 DEFAULTS: Mapping[str, Any] = {
     "weights": "", "engine_version": "", "mode": "agg", "reused": 0, "requests": 0, "length_ratio": 1.0, "tp": 0, "dp": 1, "ep": 1,
     "drafts": 0, "accepted": 0.0, "prefill": "", "date": "", "split": "", "note": "", "seats": 0, "statistic": "mean",
+    "lengths_seed": 0,
     **dict.fromkeys(QUANTITIES, math.nan),
 }  # fmt: skip
 """What an empty cell means; ``tp`` 0 stands for the GPUs that ``dp`` leaves to each shard, ``split`` for that of `split_of`."""
 
-LEAST = {"isl": 1, "osl": 1, "reused": 0, "concurrency": 1, "requests": 0, "gpus": 1, "tp": 0, "dp": 1, "ep": 1, "drafts": 0, "seats": 0}
+LEAST = {
+    "isl": 1, "osl": 1, "reused": 0, "concurrency": 1, "requests": 0, "gpus": 1, "tp": 0, "dp": 1, "ep": 1, "drafts": 0, "seats": 0,
+    "lengths_seed": 0,
+}  # fmt: skip
 WORDS = {"mode": MODES, "split": SPLITS, "statistic": STATISTICS}
 
 

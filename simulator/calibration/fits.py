@@ -9,11 +9,13 @@ from simulator.calibration.evidence import shipped_rows
 from simulator.calibration.fit_grid import ALL, GRIDS, HELD, grid_fits
 from simulator.calibration.fit_law import fit_table, samples_of
 from simulator.calibration.fit_power import FREE, fit_power
+from simulator.calibration.fit_served import served_fits
 from simulator.calibration.power_rows import power_models, power_rows
 from simulator.calibration.refit import Coefficient, Refit
 from simulator.catalog import names
-from simulator.hardware.efficiency import NAMES, Efficiency, Fitted, efficiencies
+from simulator.hardware.efficiency import NAMES, Efficiency, Fitted, efficiencies, table_text
 from simulator.hardware.load import load_deployment, load_system
+from simulator.hardware.served import served, served_text
 
 SILICON = "silicon_fit"
 """Word in the source of the rows that the efficiencies are fitted to."""
@@ -22,14 +24,25 @@ EFFICIENCY_HEADING = """Efficiencies of serving stacks, fitted by `agentwatt fit
 Times in s; weights, kv, decode_gemm, prefill_* and link are times over the datasheet's; errors are medians, absolute and relative."""
 
 
+SERVED_HEADING = """What served engines take over the sum of their operators, fitted by `agentwatt fit` to served rows (docs/laws.md).
+prefill: times over the operators' own, for a prompt's tokens; request_s: s before the scheduler sees a call; errors are medians."""
+
+
 def all_fits() -> list[Refit]:
     """One for each profile or table that holds fitted coefficients."""
-    return [*grid_fits(), *cell_fits(), *law_fits(), *power_fits()]
+    return [*grid_fits(), *cell_fits(), *law_fits(), *engine_fits(), *power_fits()]
 
 
 def refitted_efficiencies() -> list[Fitted]:
     """The table of efficiencies from the rows that it rests on."""
     return fit_table(samples_of(row for row in shipped_rows() if SILICON in row.source))
+
+
+def table_again(name: str) -> str:
+    """The file of a table of laws, ``efficiencies`` or ``served``, fitted again."""
+    if name == "served":
+        return served_text(served_fits(shipped_rows()), SERVED_HEADING)
+    return table_text(refitted_efficiencies(), EFFICIENCY_HEADING)
 
 
 def law_fits() -> list[Refit]:
@@ -41,6 +54,17 @@ def law_fits() -> list[Refit]:
     for key in dict.fromkeys((*shipped, *again)):
         pairs = zip(NAMES, astuple(shipped.get(key, none)), astuple(again.get(key, none)), strict=True)
         found.append(Refit(f"laws/efficiencies: {' '.join(key)}", tuple(Coefficient(*pair) for pair in pairs), ()))
+    return found
+
+
+def engine_fits() -> list[Refit]:
+    """What served engines take over the sum of their operators, beside its fit."""
+    shipped = {(row.engine, row.family): row for row in served()}
+    found = []
+    for row in served_fits(shipped_rows()):
+        own = shipped.get((row.engine, row.family))
+        pairs = [(key, getattr(own, key, math.nan), getattr(row, key)) for key in ("prefill", "request_s")]
+        found.append(Refit(f"laws/served: {row.engine} {row.family}", tuple(Coefficient(*pair) for pair in pairs), ()))
     return found
 
 

@@ -29,6 +29,7 @@ class LoadKey(NamedTuple):
     block_tokens: int
     drafts: int
     accept_pmf: tuple[float, ...]
+    lengths_seed: int
 
 
 def calls_of(row: Row) -> int:
@@ -40,7 +41,9 @@ def calls_of(row: Row) -> int:
 def load_key(row: Row, deployment: Deployment) -> LoadKey:
     """The load of a row on a deployment."""
     pmf = deployment.accept_pmf if deployment.drafts else (1.0,)
-    return LoadKey(row.isl, row.osl, row.reused, row.length_ratio, calls_of(row), deployment.block_tokens, deployment.drafts, pmf)
+    return LoadKey(
+        row.isl, row.osl, row.reused, row.length_ratio, calls_of(row), deployment.block_tokens, deployment.drafts, pmf, row.lengths_seed
+    )
 
 
 def compiled_load(key: LoadKey, max_context_tokens: int, seed: int) -> Compiled:
@@ -51,8 +54,7 @@ def compiled_load(key: LoadKey, max_context_tokens: int, seed: int) -> Compiled:
     UserError
         When no call fits the context limit.
     """
-    random = np.random.default_rng([seed, key.isl, key.osl, key.calls])
-    isl, osl = (_drawn(random, nominal, key.length_ratio, key.calls) for nominal in (key.isl, key.osl))
+    isl, osl = _lengths(key, seed)
     calls = [Call(0, max(int(n), key.reused + 1), int(m), 0.0) for n, m in zip(isl, osl, strict=True)]
     runs = tuple(Trajectory(f"call{number}", (call,)) for number, call in enumerate(calls))
     return compile_calls(
@@ -67,5 +69,11 @@ def compiled_load(key: LoadKey, max_context_tokens: int, seed: int) -> Compiled:
     )
 
 
-def _drawn(random: np.random.Generator, nominal: int, ratio: float, count: int) -> NDArray[np.int64]:
-    return random.integers(max(1, int(nominal * ratio)), nominal + 1, count)
+def _lengths(key: LoadKey, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Prompt and answer lengths, shape (calls,) each: those of the client itself where its seed is told."""
+    lows = [max(1, int(nominal * key.length_ratio)) for nominal in (key.isl, key.osl)]
+    if key.lengths_seed:
+        client = np.random.RandomState(key.lengths_seed)
+        return client.randint(lows[0], key.isl + 1, key.calls), client.randint(lows[1], key.osl + 1, key.calls)
+    random = np.random.default_rng([seed, key.isl, key.osl, key.calls])
+    return random.integers(lows[0], key.isl + 1, key.calls), random.integers(lows[1], key.osl + 1, key.calls)

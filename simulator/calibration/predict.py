@@ -88,7 +88,7 @@ def row_world(row: Row, serving: Serving, load: Compiled, seed: int) -> World:
         serving.deployment,
         serving.pools,
         start_ps=np.zeros(row.concurrency, dtype=np.int64),
-        order=np.random.default_rng([seed, 0]).permutation(calls).astype(np.int64),
+        order=np.arange(calls) if row.lengths_seed else np.random.default_rng([seed, 0]).permutation(calls).astype(np.int64),
     )
     stop = Stop(
         window_ps=0,

@@ -8,17 +8,22 @@ from simulator.capacity.fleet import engine_pools
 from simulator.catalog import names
 from simulator.engine.world import Pool
 from simulator.hardware.deployment import Deployment
+from simulator.hardware.derive import operator_law
 from simulator.hardware.efficiency import efficiency_of
 from simulator.hardware.load import load_deployment, load_model, load_system
 from simulator.hardware.model_card import ModelCard
 from simulator.hardware.roofline import Layout, compute_type_of
 from simulator.hardware.schemas import DEPLOYMENT
+from simulator.hardware.served import served_over
 from simulator.hardware.system import System
 from simulator.hardware.weights import weight_bits
 
 ROW = "the measured row, and what docs/validation.md assumes of all of them"
 STORED = ("mxfp4", "int4")
 """Weights of rows that are those of the published checkpoint."""
+
+BUDGET = 8192
+"""Tokens of a step; SGLang shares them among the ranks of attention-DP (server_args.py, `_handle_data_parallelism`, 0.5.15)."""
 
 SEATS = 1024
 """Calls that a rank runs at once where the row does not tell."""
@@ -85,8 +90,21 @@ def serve(key: ServingKey) -> Serving:
         published = load_deployment(_published(key), system=system, model=model)
         return Serving(system, model, published, engine_pools(system, model, published), 0.0)
     deployment = load_deployment(served_as(key, system, model), system=system, model=model)
-    fitted = efficiency_of(system.name, key.engine, model.name, weight_bits(model, _weight_type(key)))
-    return Serving(system, model, deployment, engine_pools(system, model, deployment), fitted.efficiency.request_s)
+    return Serving(system, model, deployment, engine_pools(system, model, deployment), _request_s(key, system, model))
+
+
+def _request_s(key: ServingKey, system: System, model: ModelCard) -> float:
+    """Seconds of a call before the scheduler sees it: by the stack's rows, or those that tell what it takes over operator tables."""
+    over = served_over(key.engine, model.name)
+    if over is not None and rests_on_tables(key):
+        return over.request_s
+    return efficiency_of(system.name, key.engine, model.name, weight_bits(model, _weight_type(key))).efficiency.request_s
+
+
+def rests_on_tables(key: ServingKey) -> bool:
+    """Whether the law of a key is that of operator tables."""
+    system, model = load_system(key.system), load_model(key.model)
+    return bool(operator_law(system, model, _layout(key, system, model), key.engine, _weight_type(key)))
 
 
 def _published(key: ServingKey) -> Mapping[str, Any]:
@@ -125,7 +143,7 @@ def served_as(key: ServingKey, system: System, model: ModelCard) -> Mapping[str,
         "ranks": key.dp,
         "ep": key.gpus,
         "kv_pool_tokens": 0,
-        "token_budget": 8192,
+        "token_budget": BUDGET // (key.dp if key.engine == "sglang" else 1),
         "drafts": key.drafts,
         "max_new_tokens": key.osl,
         "router": "least_loaded",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,11 +12,12 @@ Check = Annotated[bool, typer.Option("--check", help="Leave with status 3 when a
 
 Write = Annotated[
     Path | None,
-    typer.Option("--write", metavar="FILE", help="Write the table of efficiencies, fitted again, and nothing else.", show_default=False),
+    typer.Option("--write", metavar="FILE", help="Write one table of laws, fitted again, and nothing else.", show_default=False),
 ]
+Table = Annotated[Literal["efficiencies", "served"], typer.Option("--table", help="Which table --write writes.")]
 
 
-def fit(check: Check = False, write: Write = None) -> None:
+def fit(check: Check = False, write: Write = None, table: Table = "efficiencies") -> None:
     """Fit every coefficient again from hardware_profiles/evidence, and show it beside the value in use."""
     from simulator.calibration.fits import all_fits, not_reproduced
     from simulator.cli.exit_codes import ExitCode
@@ -24,11 +25,10 @@ def fit(check: Check = False, write: Write = None) -> None:
     from simulator.report.refit import refit_sheets
 
     if write is not None:
-        from simulator.calibration.fits import EFFICIENCY_HEADING, refitted_efficiencies
+        from simulator.calibration.fits import table_again
         from simulator.cli.files import write_text
-        from simulator.hardware.efficiency import table_text
 
-        write_text(write, table_text(refitted_efficiencies(), EFFICIENCY_HEADING))
+        write_text(write, table_again(table))
         return
     with progress():
         fits = all_fits()

@@ -12,17 +12,18 @@ from simulator.catalog import names
 from simulator.document import INLINE
 from simulator.errors import UserError
 from simulator.hardware.attention_compressed import CompressedAttention
-from simulator.hardware.efficiency import ANY
+from simulator.hardware.efficiency import ANY, efficiency_of
 from simulator.hardware.fit import COLLECTIVE_BYTES, RESERVE_BYTES, smallest_layout
 from simulator.hardware.model_card import ModelCard
 from simulator.hardware.profile import Profile, parse
 from simulator.hardware.quality import Field
 from simulator.hardware.roofline import Layout, compute_type_of, law_defaults
 from simulator.hardware.schemas import DEPLOYMENT, LAW, LAYOUT, POOL
+from simulator.hardware.served import PREFILL, served_over
 from simulator.hardware.spec import missing
 from simulator.hardware.system import System
 from simulator.hardware.unknown import known
-from simulator.hardware.weights import CASTS
+from simulator.hardware.weights import CASTS, weight_bits
 
 STREAMING = ("routing_skew", "hbm_efficiency", "kv_efficiency")
 """Coefficients that turn bytes into time; a law that gives the times themselves (``context_token_s``) has none."""
@@ -162,18 +163,34 @@ def _law(profile: Profile, view: Profile, system: System, model: ModelCard, plac
     layout = Layout(view["attention"], view["gpus_per_worker"], view["compute_type"])
     engine = view.get("engine", view.get("imitates", "vllm").partition("@")[0])
     law, fitted = law_defaults(system, model, layout, engine=engine, weight_type=view["weight_type"])
-    if fitted.model == ANY and set(lacking) == set(LAW) and (tables := operator_law(system, model, layout, engine, view["weight_type"])):
-        return {key: _field(profile, key, Rule(field.value, field.source, field.quality), place) for key, field in tables.items()}
+    if set(lacking) == set(LAW) and (tables := operator_law(system, model, layout, engine, view["weight_type"])):
+        return {key: _field(profile, key, rule, place) for key, rule in tables.items()}
     if law.prefill_expert_s and "prefill_token_s" in lacking and "prefill_expert_s" not in view.fields:
         lacking.append("prefill_expert_s")  # a part of the derived one; of a law that is given nobody said it
     return {key: _field(profile, key, Rule(getattr(law, key), fitted.source, fitted.quality), place) for key in lacking}
 
 
-def operator_law(system: System, model: ModelCard, layout: Layout, engine: str, weight_type: str) -> dict[str, Field]:
-    """The law that ships from operator tables of this worker (`profiles derive`), found by the deployment's name; empty without one.
+def operator_law(system: System, model: ModelCard, layout: Layout, engine: str, weight_type: str) -> dict[str, Rule]:
+    """The law from operator tables of this worker, lengthened by what the engine takes over them (`served.py`); empty where none ships, or
+    where served rows of the model tell of its stack.
 
     Components of the model itself stand before served rows of other models.
     """
+    bits = weight_bits(model, weight_type)
+    if efficiency_of(system.name, engine, model.name, bits).model != ANY:
+        return {}
+    tables, over = _table_law(system, model, layout, engine, weight_type), served_over(engine, model.name)
+    rules = {key: Rule(field.value, field.source, field.quality) for key, field in tables.items()}
+    if over is not None:
+        longer = {key: rules[key] for key in PREFILL if key in rules}
+        rules |= {
+            key: replace(rule, value=rule.value * over.prefill, source=f"{rule.source}; {over.source}") for key, rule in longer.items()
+        }
+    return rules
+
+
+def _table_law(system: System, model: ModelCard, layout: Layout, engine: str, weight_type: str) -> dict[str, Field]:
+    """The law of the deployment that `profiles derive` wrote for this worker, found by its name; empty without one."""
     shape = f"{layout.attention.replace('dp', 'dep')}{layout.gpus}"
     for name in (f"{system.name}_{model.name}_{shape}_{engine}", f"{system.name}_{model.name}_{weight_type}_{shape}_{engine}"):
         if name in names("deployments"):

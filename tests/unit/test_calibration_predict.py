@@ -7,8 +7,10 @@ import pytest
 
 from simulator.calibration.evidence import DEFAULTS, Row, shipped_rows
 from simulator.calibration.load import calls_of, compiled_load, load_key
-from simulator.calibration.predict import predict_rows
+from simulator.calibration.predict import SEED, predict_rows, row_world
 from simulator.calibration.serving import serve, serving_key
+from simulator.engine import simulate_kernel
+from simulator.engine.world import CALL_COLUMNS
 
 ROW = Row(
     **{
@@ -100,6 +102,27 @@ def test_a_median_leaves_out_the_first_burst() -> None:
     mean, median = (predict_rows([each])["a"] for each in (row, replace(row, statistic="median")))
     assert median.ttft_ms < 0.9 * mean.ttft_ms
     assert (median.tok_s_gpu, median.watts) == (mean.tok_s_gpu, mean.watts)
+
+
+def test_sglang_shares_the_budget_of_a_step_among_ranks_of_attention_dp() -> None:
+    row = replace(ROW, model="deepseek_v4_flash", weights="mxfp4", gpus=4, dp=4, engine="sglang")
+    budgets = [
+        serve(serving_key(replace(row, **each))).deployment.pools[0].token_budget for each in ({}, {"engine": "vllm"}, {"dp": 1, "tp": 4})
+    ]
+    assert budgets == [2048, 8192, 8192]
+
+
+def test_a_client_whose_seed_is_told_sends_its_own_lengths_in_its_own_order() -> None:
+    """SGLang's client: all prompt lengths, then all answer lengths, evenly from one token to the nominal length."""
+    row = replace(ROW, isl=100, osl=20, concurrency=1, requests=4, length_ratio=0.001, lengths_seed=42)
+    serving = serve(serving_key(row))
+    client = np.random.RandomState(42)
+    prompts, answers = client.randint(1, 101, 4), client.randint(1, 21, 4)
+    load = compiled_load(load_key(row, serving.deployment), 1000, SEED)
+    output = simulate_kernel(row_world(row, serving, load, SEED))
+    calls = dict(zip(CALL_COLUMNS, output.calls.T, strict=True))
+    assert calls["prompt_tokens"].tolist() == prompts.tolist()
+    assert calls["output_tokens"].tolist() == answers.tolist()
 
 
 def test_sglangs_v4_rows_tell_half_their_nominal_lengths() -> None:

@@ -12,6 +12,7 @@ from simulator.errors import UserError
 from simulator.hardware.load import load_deployment, load_model, load_system
 from simulator.hardware.memory import kv_bytes_per_token, kv_share, weight_bytes_per_gpu
 from simulator.hardware.schemas import LAW
+from simulator.hardware.served import PREFILL, served_over
 from simulator.report.pairs import layout_words, pairs_sheet
 
 SYSTEMS = {name: load_system(name) for name in names("systems")}
@@ -145,11 +146,22 @@ def test_the_matrix_of_pairs():
 
 
 def test_a_derived_law_comes_from_operator_tables_of_the_model_where_no_served_row_tells():
-    """A row of efficiencies of the model itself leads, then tables of the very worker, then served rows of other models."""
+    """A row of efficiencies of the model itself leads, then tables of the very worker, then served rows of other models.
+
+    Prompts take what served rows of the engine and the model's family say they take over their operators.
+    """
     dep8 = {"system": "hgx_b200", "model": "deepseek_v4_pro", "gpus_per_worker": 8, "attention": "dp", "engine": "sglang"}
     tables = load_deployment("hgx_b200_deepseek_v4_pro_dep8_sglang")
     derived = load_deployment(dep8)
-    assert derived.pools[0].law == replace(tables.pools[0].law, fitted_ep=1)
+    raw, over = tables.pools[0].law, served_over("sglang", "deepseek_v4_pro")
+    assert over is not None
+    assert over.prefill > 1
+    longer = {key: pytest.approx(over.prefill * getattr(raw, key)) for key in PREFILL}
+    assert {key: getattr(derived.pools[0].law, key) for key in PREFILL} == longer
+    assert derived.pools[0].law == replace(raw, fitted_ep=1, **{key: getattr(derived.pools[0].law, key) for key in PREFILL})
+    assert over.source in derived.fields["prefill_token_s"].source
+    assert over.source not in derived.fields["floor_s"].source
+    assert served_over("vllm", "deepseek_v4_pro") is served_over("sglang", "deepseek_r1") is None
     assert 0 < derived.pools[0].law.prefill_expert_s < derived.pools[0].law.prefill_token_s
     assert "aiconfigurator" in derived.fields["floor_s"].source
     for other in ({"engine": "vllm"}, {"weight_type": "fp4"}, {"floor_s": 1e-3}):

@@ -1,0 +1,61 @@
+"""What served engines take over their operators: a known one is recovered, and held-back rows stay unseen."""
+
+from dataclasses import replace
+
+import pytest
+
+from simulator.calibration.evidence import Row, shipped_rows
+from simulator.calibration.fit_served import FAMILIES, longer, served_fits, trials_of
+from simulator.calibration.predict import SEED, play_row
+from simulator.capacity.fleet import engine_pools
+from simulator.catalog import folder
+from simulator.errors import UserError
+from simulator.hardware.served import read_served, served, served_text
+
+
+def v4_rows(split: str, most_clients: int = 4096) -> list[Row]:
+    return [r for r in shipped_rows() if r.id.startswith("sglang_dsv4") and r.split == split and r.concurrency <= most_clients]
+
+
+def measured_as(rows: list[Row], factor: float, request_s: float) -> list[Row]:
+    """The same rows as an engine would have measured them whose prompts take so much longer than their operators."""
+    found = []
+    for trial in trials_of(rows):
+        serving = trial.serving
+        deployment = longer(serving.deployment, factor)
+        pools = engine_pools(serving.system, serving.model, deployment)
+        played = play_row(trial.row, serving._replace(deployment=deployment, pools=pools, request_s=request_s), trial.load, SEED)
+        found.append(replace(trial.row, tpot_ms=played.tpot_ms, ttft_ms=played.ttft_ms))
+    return found
+
+
+def test_a_known_engine_is_recovered() -> None:
+    (found,) = served_fits(measured_as(v4_rows("fit", 64), 1.3, 0.02))
+    assert found.prefill == 1.3
+    assert found.request_s == pytest.approx(0.02, abs=1e-6)
+    assert found.rows == 6
+    assert max(found.tpot_error, found.ttft_error) < 1e-6
+
+
+def test_rows_held_back_are_not_seen() -> None:
+    rows = v4_rows("fit", 64)
+    held = [replace(row, tpot_ms=9 * row.tpot_ms) for row in v4_rows("check", 64)]
+    assert served_fits([*rows, *held]) == served_fits(rows)
+    assert served_fits(rows[:3]) == []  # too few
+
+
+def test_the_shipped_table_is_that_of_the_shipped_rows() -> None:
+    assert [(row.engine, row.family) for row in served()] == list(FAMILIES)
+    text = (folder("laws") / "served.csv").read_text(encoding="utf-8")
+    heading = "\n".join(line[2:] for line in text.splitlines() if line.startswith("#"))
+    assert served_text(served_fits(shipped_rows()), heading) == text
+
+
+def test_a_bad_table_says_where(tmp_path) -> None:
+    path = tmp_path / "served.csv"
+    path.write_text("engine,family\nsglang,x\n")
+    with pytest.raises(UserError, match="engine,family,prefill,request_s"):
+        read_served(path)
+    path.write_text("engine,family,prefill,request_s,rows,tpot_error,ttft_error\nsglang,x,long,0,4,0,0\n")
+    with pytest.raises(UserError, match=r"sglang/x.*numbers"):
+        read_served(path)
