@@ -18,7 +18,7 @@ LAWS: list[tuple[str, list[tuple[str, str, str]], str]] = [
         "conservation of calls",
         [
             ("kernel", "state.clock[ISSUED] += 1", "state.clock[ISSUED] += 2"),
-            ("kernel", "if call + 1 < threads[lanes[lane, L_ROW] + 1, H_CALL]:", "if call + 2 < threads[lanes[lane, L_ROW] + 1, H_CALL]:"),
+            ("kernel", "if call + 1 < lanes[lane, L_END]:", "if call + 2 < lanes[lane, L_END]:"),
             ("kernel", "    lanes[parent, L_PENDING] -= 1\n".replace("    ", "        ", 1), ""),
         ],
         LAW + "test_nothing_is_lost",
@@ -109,8 +109,8 @@ LAWS: list[tuple[str, list[tuple[str, str, str]], str]] = [
         [
             (
                 "kernel",
-                "wake_ps = max(clock[NOW], lanes[lane, L_READY_PS] + world.calls[call, K_TOOL])",
-                "wake_ps = max(clock[NOW], lanes[lane, L_READY_PS] + world.calls[call, K_TOOL] // 2)",
+                "wake_ps = max(clock[NOW], lanes[lane, L_READY_PS] + lanes[lane, L_TOOL_PS])",
+                "wake_ps = max(clock[NOW], lanes[lane, L_READY_PS] + lanes[lane, L_TOOL_PS] // 2)",
             ),
         ],
         LAW + "test_causality",
@@ -131,13 +131,13 @@ LAWS: list[tuple[str, list[tuple[str, str, str]], str]] = [
         [
             (
                 "kernel",
-                "return blocks_for(rules, kind, calls[call, K_PROMPT] + kind[P_MAX_NEW]) + kind[P_FIXED]",
-                "return blocks_for(rules, kind, calls[call, K_PROMPT] + calls[call, K_OUTPUT]) + kind[P_FIXED]",
+                "return blocks_for(rules, kind, lanes[lane, L_PROMPT] + kind[P_MAX_NEW]) + kind[P_FIXED]",
+                "return blocks_for(rules, kind, lanes[lane, L_PROMPT] + lanes[lane, L_OUTPUT]) + kind[P_FIXED]",
             ),
             (
                 "kernel",
                 "return min(max(0, kind[P_MAX_NEW] - output_so_far(world, state, rank, lane)), kind[P_CLIP])",
-                "return world.calls[state.lanes[lane, L_CALL], K_OUTPUT]",
+                "return state.lanes[lane, L_OUTPUT]",
             ),
         ],
         LAW + "test_no_scheduler_reads_a_recorded_output_length",
@@ -231,8 +231,8 @@ LAWS: list[tuple[str, list[tuple[str, str, str]], str]] = [
         [
             (
                 "kernel",
-                "wake_ps = max(clock[NOW], lanes[lane, L_READY_PS] + world.calls[call, K_TOOL])",
-                "wake_ps = max(clock[NOW], lanes[lane, L_READY_PS] + world.calls[call, K_TOOL] // 2)",
+                "wake_ps = max(clock[NOW], lanes[lane, L_READY_PS] + lanes[lane, L_TOOL_PS])",
+                "wake_ps = max(clock[NOW], lanes[lane, L_READY_PS] + lanes[lane, L_TOOL_PS] // 2)",
             )
         ],
         KNOWN + "test_machine_repair_throughput",
@@ -245,7 +245,7 @@ LAWS: list[tuple[str, list[tuple[str, str, str]], str]] = [
                 "        totals[T_DECODE_SEQ] += decoding * duration_ns\n",
                 "        totals[T_DECODE_SEQ] += served + decoding * duration_ns\n",
             ),
-            ("kernel", "lanes[lane, L_LAST_STEP] = step + steps - 1\n", "lanes[lane, L_LAST_STEP] = step + steps\n"),
+            ("kernel", "ranks[rank, R_DECODING], step + steps - 1, lanes", "ranks[rank, R_DECODING], step + steps, lanes"),
         ],
         KNOWN + "test_little_and_a_full_batch",
     ),
@@ -271,7 +271,7 @@ JUDGED: dict[str, str] = {
     "kernel release: keep_tail(world, state, rank, lane, tokens) hash_blocks": (
         "Equivalent: the one writes the store of ends, the other the tree of slots."
     ),
-    "kernel release: calls[call, K_ANSWER] >= 0": (
+    "kernel release: lanes[lane, L_BARREN] >= 0": (
         "Equivalent in results: an answer that is node 0 is not cut loose, so the slot above it cannot grow and another slot is made; only "
         "memory differs."
     ),

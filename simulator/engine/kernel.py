@@ -24,7 +24,7 @@ import simulator.workload.arrays as workload_arrays
 from simulator.engine.bounds import refuse_beyond_64_bits
 from simulator.engine.growth import first_growth, growth_period
 from simulator.engine.kept import kept
-from simulator.engine.tables import bundle
+from simulator.engine.tables import LINE, bundle, prefetch
 from simulator.engine.world import (
     BATCH_PREFILL_FIRST,
     CACHE_BLOCKS,
@@ -113,32 +113,39 @@ FINISHED, ROWS_FULL, STUCK = range(3)
 ) = range(54)  # fmt: skip
 
 # Columns of the tables of `Load`: the fields of `Calls`, `Threads` and `PrefixTree`. barren: 1 for an answer that no prompt goes on from.
-K_PROMPT, K_OUTPUT, K_STEPS, K_TOOL, K_STOPS, K_LEAF, K_ANSWER, K_CHILD, K_CHILDREN = range(9)
+K_PROMPT, K_OUTPUT, K_STEPS, K_TOOL, K_STOPS, K_LEAF, K_ANSWER, K_CHILDREN, LOAD_COLUMNS = range(9)
 H_CALL, H_DELAY = range(2)
 J_CALL, J_THREAD, J_ORDER = range(3)
 N_PARENT, N_START, N_SCOPE, N_BARREN = range(4)
 
-# Columns of `State.agents`: play and trajectory under way, and its calls that have not ended.
-G_PLAY, G_TRAJECTORY, G_LEFT, AGENT_COLUMNS = range(4)
-
-# Columns of `State.lanes`, one row per agent and thread: the one call it has in flight. Times in ps, -1 when not yet.
-#   row: thread in the load's table; home, dhome: rank that session affinity bound the thread to, for entry and decoding; entry, rank,
-#   target: rank that took the call, that has it, and that will decode it; known: tokens whose KV the call needs before it can emit its next
-#   token; computed: prefilled tokens; order: admission number, the running order within a rank; last_step: decode step of the rank after
-#   which a decoding call leaves; entry_step: the first in which it decodes; bucket: decode steps modulo the growth period in which it takes
-#   a block, -1 for none; held: blocks held when decoding began (held now, while prefilling), fixed ones not counted; hashed: how many of
-#   them are findable; private: 1 once the call computed a copy of a cached block, so that its further blocks stay its own; tip: deepest
-#   cache slot held; depth: index in its path of the node in which the next block to hash lies; a_*: the same at the target, while the call
-#   is still elsewhere; next, prev: neighbours in the running list or a queue; moved: leading tokens sent to the target or there already;
-#   parent: lane of the thread that spawned this one; pending: sub-agents not yet joined;
-#   ready_ps: end of the call and of those; seat: fixed slot of the rank.
+# Columns of `State.lanes`, one row per agent and thread: the one call it has in flight. Times in ps, -1 when not yet. Every line of eight
+# is one line of the processor's cache, and holds what one stage of a call asks for; what a call is comes from the load once, as it is sent.
+#   end: call after the thread's last one; base: first call of the trajectory; home, dhome: rank that session affinity bound the thread to,
+#   for entry and decoding;
+#   next, prev: neighbours in the running list or a queue; order: admission number, the running order within a rank; rank: the one that has
+#   the call; known: tokens whose KV the call needs before it can emit its next token; computed: prefilled tokens;
+#   held: blocks held when decoding began (held now, while prefilling), fixed ones not counted; hashed: how many of them are findable;
+#   private: 1 once the call computed a copy of a cached block, so that its further blocks stay its own; tip: deepest cache slot held;
+#   depth: index in its path of the node in which the next block to hash lies; barren: node of its answer when no prompt goes on from it;
+#   entry_step: the first decode step of the rank in which it decodes; bucket: decode steps modulo the growth period in which it takes a
+#   block, -1 for none; tool_ps, stops, children: as in `Calls`; seat: fixed slot of the rank;
+#   moved: leading tokens sent to the target or there already; entry, target: rank that took the call, and that will decode it; a_*: as
+#   above at the target, while the call is still elsewhere; parent: lane of the thread that spawned this one; pending: sub-agents not yet
+#   joined; ready_ps: end of the call and of those; left: calls of the play that have not ended, in the lane of its main thread.
 (
-    L_AGENT, L_ROW, L_CALL, L_HOME, L_DHOME, L_ENTRY, L_RANK, L_TARGET, L_STATE, L_KNOWN, L_COMPUTED, L_STEPS_LEFT, L_ORDER, L_LAST_STEP,
-    L_ENTRY_STEP, L_BUCKET, L_HELD, L_HASHED, L_PRIVATE, L_TIP, L_DEPTH, L_A_HELD, L_A_HASHED, L_A_PRIVATE, L_A_TIP, L_A_DEPTH, L_PATH_LEN,
-    L_PATH_END, L_HEAP_AT, L_NEXT, L_PREV, L_SEND_PS, L_CLAIM_PS, L_ADMIT_PS, L_PREFILLED_PS, L_MOVED_PS, L_LANDED_PS, L_FIRST_PS,
-    L_LAST_PS, L_CACHED, L_FROM_HOST, L_MOVED, L_MOVED_TOKENS, L_PREEMPTED, L_PARENT, L_PENDING, L_READY_PS, L_SEAT,
+    L_AGENT, L_CALL, L_END, L_BASE, L_PLAY, L_TRAJECTORY, L_HOME, L_DHOME,
+    L_STATE, L_NEXT, L_PREV, L_ORDER, L_RANK, L_KNOWN, L_COMPUTED, L_PROMPT,
+    L_HELD, L_HASHED, L_PRIVATE, L_TIP, L_DEPTH, L_PATH_LEN, L_PATH_END, L_BARREN,
+    L_STEPS_LEFT, L_ENTRY_STEP, L_BUCKET, L_OUTPUT, L_TOOL_PS, L_STOPS, L_CHILDREN, L_SEAT,
+    L_SEND_PS, L_CLAIM_PS, L_ADMIT_PS, L_PREFILLED_PS, L_MOVED_PS, L_LANDED_PS, L_FIRST_PS, L_LAST_PS,
+    L_CACHED, L_FROM_HOST, L_MOVED, L_MOVED_TOKENS, L_PREEMPTED, L_ENTRY, L_TARGET, L_A_HELD,
+    L_A_HASHED, L_A_PRIVATE, L_A_TIP, L_A_DEPTH, L_PARENT, L_PENDING, L_READY_PS, L_LEFT,
     LANE_COLUMNS,
-) = range(49)  # fmt: skip
+) = range(57)  # fmt: skip
+
+# Columns of `State.path`: a tree node of the lane's call, its first block, the list in which its content is kept (`owner_list`). After the
+# last node comes a row that begins where the path ends.
+D_NODE, D_START, D_LIST, PATH_COLUMNS = range(4)
 
 # Columns of `State.ranks`, one row per rank, all workers' ranks in one table.
 #   pool, worker, number: where it stands; port: the rank whose link port it uses, and port_free_ps when that is free; plain: free blocks
@@ -163,6 +170,9 @@ W_POOL, W_FIRST, W_RANKS, W_STEPS, W_END_PS, W_LOAD, WORKER_COLUMNS = range(7)
 # waits, `C_DECODES` 1 when decoding calls gain tokens, `C_SERVED` how many, `C_GAVE_WAY` and `C_PARKED` 1 when a call was preempted or went
 # to wait for the host tier.
 C_TOKENS, C_PAIRS, C_BLOCKED, C_CACHED, C_DECODES, C_SERVED, C_GAVE_WAY, C_PARKED, CHUNK_COLUMNS = range(9)
+
+# Columns of `State.leaving`: the decode step of the rank after which a decoding call leaves, its admission number, its lane.
+Q_LAST_STEP, Q_ORDER, Q_LANE, LEAVING_COLUMNS = range(4)
 
 # Columns of `State.slots`, the prefix cache of all ranks: runs of blocks of one tree node, all with the same holders.
 #   older, newer: neighbours in the idle list; key: column of `State.heads` in whose list the slot stands, -1 when in its parent's, LOOSE
@@ -190,12 +200,14 @@ many times shorter. Bundles are passed as one pointer (`tables`), so that a call
 finds worth it."""
 
 
-@bundle(calls=9, threads=2, runs=3, tree=4, pools=POOL_COLUMNS)
+@bundle(calls=LOAD_COLUMNS, threads=2, runs=3, tree=4, pools=POOL_COLUMNS)
 class Load(NamedTuple):
     """A `World` as the loop reads it: few tables, for the compiler has to see to each."""
 
     calls: Ints
-    """(calls, 9): columns K_"""
+    """(calls, LOAD_COLUMNS): columns K_"""
+    spawned: Ints
+    """(calls,): the first thread that a call spawns"""
     threads: Ints
     """(threads + 1, 2): H_"""
     runs: Ints
@@ -212,15 +224,13 @@ class Load(NamedTuple):
 
 
 @bundle(
-    agents=AGENT_COLUMNS, lanes=LANE_COLUMNS, sends=2, ranks=RANK_COLUMNS, workers=WORKER_COLUMNS, slots=SLOT_COLUMNS, names=NAME_COLUMNS,
-    stores=STORE_COLUMNS, seats=SEAT_COLUMNS, clock=FAULT + 1, chunk=CHUNK_COLUMNS, calls=len(CALL_COLUMNS), series=len(SERIES_COLUMNS),
-    totals=len(TOTAL_COLUMNS), events=len(EVENT_COLUMNS),
+    lanes=LANE_COLUMNS, sends=2, ranks=RANK_COLUMNS, workers=WORKER_COLUMNS, slots=SLOT_COLUMNS, names=NAME_COLUMNS,
+    stores=STORE_COLUMNS, seats=SEAT_COLUMNS, path=PATH_COLUMNS, leaving=LEAVING_COLUMNS, clock=FAULT + 1, chunk=CHUNK_COLUMNS,
+    calls=len(CALL_COLUMNS), series=len(SERIES_COLUMNS), totals=len(TOTAL_COLUMNS), events=len(EVENT_COLUMNS),
 )  # fmt: skip
 class State(NamedTuple):
     """All that changes during a run. Shapes: A agents, N lanes, K ranks of all workers, W workers, Q seats of a rank."""
 
-    agents: Ints
-    """(A, AGENT_COLUMNS)"""
     lanes: Ints
     """(N, LANE_COLUMNS)"""
     sends: Ints
@@ -244,9 +254,11 @@ class State(NamedTuple):
     seats: Ints
     """(K, Q, SEAT_COLUMNS)"""
     path: Ints
-    """(N, longest path): tree nodes of each lane's call, root first, its answer node last."""
-    queues: Ints
-    """(2, K, Q): the prefilling lanes in admission order; the heap of decoding lanes, earliest (last_step, order) first."""
+    """(N, longest path + 2, PATH_COLUMNS): the tree nodes of each lane's call, root first, its answer node last."""
+    filling: Ints
+    """(K, Q): the prefilling lanes in admission order."""
+    leaving: Ints
+    """(K, Q, 3): columns Q_, the heap of decoding lanes, the one that leaves first on top."""
     growing: Ints
     """(K, growth period): decoding lanes by bucket."""
     clock: Ints
@@ -332,52 +344,58 @@ def pop_send(sends, clock):
 
 
 @tiny
-def ends_before(lanes, a, b):
-    return lanes[a, L_LAST_STEP] < lanes[b, L_LAST_STEP] or (
-        lanes[a, L_LAST_STEP] == lanes[b, L_LAST_STEP] and lanes[a, L_ORDER] < lanes[b, L_ORDER]
-    )
+def ends_before(heap, i, last_step, order):
+    """Whether an entry of the heap leaves before a lane that was admitted at ``order`` and decodes up to ``last_step``."""
+    return heap[i, Q_LAST_STEP] < last_step or (heap[i, Q_LAST_STEP] == last_step and heap[i, Q_ORDER] < order)
+
+
+@tiny
+def put_end(heap, i, last_step, order, lane):
+    heap[i, Q_LAST_STEP] = last_step
+    heap[i, Q_ORDER] = order
+    heap[i, Q_LANE] = lane
 
 
 @stage
-def sift_up(heap, lanes, i, lane):
+def sift_up(heap, i, last_step, order, lane):
+    """Put a lane into the heap, at place ``i`` or above it."""
     while i > 0:
         up = (i - 1) >> 1
-        if not ends_before(lanes, lane, heap[up]):
+        if ends_before(heap, up, last_step, order):
             break
-        heap[i] = heap[up]
-        lanes[heap[i], L_HEAP_AT] = i
+        put_end(heap, i, heap[up, Q_LAST_STEP], heap[up, Q_ORDER], heap[up, Q_LANE])
         i = up
-    heap[i] = lane
-    lanes[lane, L_HEAP_AT] = i
+    put_end(heap, i, last_step, order, lane)
 
 
 @stage
-def sift_down(heap, lanes, n, i, lane):
+def sift_down(heap, n, i, last_step, order, lane):
+    """Put a lane into a heap of ``n``, at place ``i`` or below it."""
     while True:
         c = 2 * i + 1
         if c >= n:
             break
-        if c + 1 < n and ends_before(lanes, heap[c + 1], heap[c]):
+        if c + 1 < n and ends_before(heap, c + 1, heap[c, Q_LAST_STEP], heap[c, Q_ORDER]):
             c += 1
-        if not ends_before(lanes, heap[c], lane):
+        if not ends_before(heap, c, last_step, order):
             break
-        heap[i] = heap[c]
-        lanes[heap[i], L_HEAP_AT] = i
+        put_end(heap, i, heap[c, Q_LAST_STEP], heap[c, Q_ORDER], heap[c, Q_LANE])
         i = c
-    heap[i] = lane
-    lanes[lane, L_HEAP_AT] = i
+    put_end(heap, i, last_step, order, lane)
 
 
 @stage
-def remove_from_heap(heap, lanes, n, lane):
-    """Take ``lane`` out of a heap of ``n``."""
-    i = lanes[lane, L_HEAP_AT]
-    last = heap[n - 1]
+def remove_from_heap(heap, n, lane):
+    """Take ``lane`` out of a heap of ``n``: nearly always the first, another one only when it gives way."""
+    i = 0
+    while heap[i, Q_LANE] != lane:
+        i += 1
+    last_step, order, last = heap[n - 1, Q_LAST_STEP], heap[n - 1, Q_ORDER], heap[n - 1, Q_LANE]
     if last != lane:
-        if i > 0 and ends_before(lanes, last, heap[(i - 1) >> 1]):
-            sift_up(heap, lanes, i, last)
+        if i > 0 and not ends_before(heap, (i - 1) >> 1, last_step, order):
+            sift_up(heap, i, last_step, order, last)
         else:
-            sift_down(heap, lanes, n - 1, i, last)
+            sift_down(heap, n - 1, i, last_step, order, last)
 
 
 @stage
@@ -575,59 +593,48 @@ def evict(state, rank, n):
             n = 0
 
 
-@stage
-def owner_list(tree, rules, lanes, agents, lane, node):
+@tiny
+def owner_list(tree, rules, lanes, lane, node):
     """List in which content of ``node`` is kept: of the lane's agent, of its trajectory, or of what all share."""
     scope = tree[node, N_SCOPE]
     if scope == SCOPE_PLAY:
         return lanes[lane, L_AGENT]
     if scope == SCOPE_TRAJECTORY:
-        return rules[U_AGENTS] + agents[lanes[lane, L_AGENT], G_TRAJECTORY]
+        return rules[U_AGENTS] + lanes[lane, L_TRAJECTORY]
     return rules[U_AGENTS] + rules[U_RUNS]
 
 
 @tiny
-def owner_play(tree, lanes, agents, lane, node):
-    """Play to which content of ``node`` belongs; 0 when it is shared."""
-    return agents[lanes[lane, L_AGENT], G_PLAY] if tree[node, N_SCOPE] == SCOPE_PLAY else 0
+def owner_play(rules, lanes, lane, owner):
+    """Play to which content in a list belongs; 0 when it is shared."""
+    return lanes[lane, L_PLAY] if owner < rules[U_AGENTS] else 0
 
 
 @tiny
-def root_key(tree, rules, lanes, agents, slots, lane, parent, node):
-    """Root list in which slots of ``node`` stand, or -1 when they stand in the list of their parent slot."""
-    if parent >= 0 and tree[slots[parent, S_NODE], N_SCOPE] == tree[node, N_SCOPE]:
-        return -1
-    return owner_list(tree, rules, lanes, agents, lane, node)
+def root_key(slots, parent, owner):
+    """Root list in which slots of a list stand, or -1 when they stand in the list of their parent slot."""
+    return -1 if parent >= 0 and slots[parent, S_LIST] == owner else owner
 
 
 @stage
-def find_slot(tree, rules, lanes, agents, slots, heads, rank, lane, parent, node, start):
+def find_slot(slots, heads, rank, parent, owner, node, start):
     """The slot that holds block ``start`` of a path next after ``parent``, or -1."""
-    key = root_key(tree, rules, lanes, agents, slots, lane, parent, node)
+    key = root_key(slots, parent, owner)
     slot = slots[parent, S_CHILD] if key < 0 else heads[rank, key]
     while slot >= 0 and not (slots[slot, S_NODE] == node and slots[slot, S_START] == start):
         slot = slots[slot, S_NEXT]
     return slot
 
 
-@tiny
-def path_end(tree, lanes, path, lane, i):
-    """Block at which node ``i`` of the lane's path ends: where the next one begins."""
-    if i + 1 < lanes[lane, L_PATH_LEN]:
-        return tree[path[lane, i + 1], N_START]
-    return lanes[lane, L_PATH_END]
-
-
 @stage
 def match(world, state, rank, lane, most):
     """Leading blocks of the lane's path in the cache, at most ``most``; and how many of them nobody holds. Touches nothing."""
-    slots = state.slots
+    slots, path = state.slots, state.path[lane]
     hit, idle, slot = 0, 0, -1
     for i in range(state.lanes[lane, L_PATH_LEN]):
-        node = state.path[lane, i]
-        end = min(most, path_end(world.tree, state.lanes, state.path, lane, i))
+        end = min(most, path[i + 1, D_START])
         while hit < end:
-            slot = find_slot(world.tree, world.rules, state.lanes, state.agents, state.slots, state.heads, rank, lane, slot, node, hit)
+            slot = find_slot(state.slots, state.heads, rank, slot, path[i, D_LIST], path[i, D_NODE], hit)
             if slot < 0:
                 return hit, idle
             n = min(slots[slot, S_BLOCKS], end - hit)
@@ -680,12 +687,11 @@ def split(ranks, slots, heads, stacks, clock, rank, slot, n):
 @stage
 def hold_prefix(world, state, rank, lane, hit):
     """Hold the first ``hit`` blocks of the lane's path, which `match` found."""
-    slots, lanes = state.slots, state.lanes
+    slots, lanes, path = state.slots, state.lanes, state.path[lane]
     at, slot, i = 0, -1, 0
     while at < hit:
-        node, end = state.path[lane, i], min(hit, path_end(world.tree, state.lanes, state.path, lane, i))
-        above = slot
-        slot = find_slot(world.tree, world.rules, state.lanes, state.agents, state.slots, state.heads, rank, lane, above, node, at)
+        end, above = min(hit, path[i + 1, D_START]), slot
+        slot = find_slot(state.slots, state.heads, rank, above, path[i, D_LIST], path[i, D_NODE], at)
         if slots[slot, S_BLOCKS] > end - at:
             slot = split(state.ranks, state.slots, state.heads, state.stacks, state.clock, rank, slot, end - at)
         if slots[slot, S_KEY] >= 0:  # the slot above does not list it, so it may have grown past it and been split since
@@ -694,7 +700,7 @@ def hold_prefix(world, state, rank, lane, hit):
             from_idle(state.ranks, state.slots, rank, slot)
         slots[slot, S_REFS] += 1
         at += slots[slot, S_BLOCKS]
-        if at == path_end(world.tree, state.lanes, state.path, lane, i):
+        if at == path[i + 1, D_START]:
             i += 1
     lanes[lane, L_TIP] = slot
     lanes[lane, L_DEPTH] = i
@@ -707,36 +713,20 @@ def hash_blocks(world, state, rank, lane, upto):
     """Make the lane's blocks findable up to block ``upto`` of its path, unless their content is cached already."""
     if world.pools[state.ranks[rank, R_POOL]][P_CACHE] != CACHE_BLOCKS:
         return
-    slots, lanes = state.slots, state.lanes
+    slots, lanes, path = state.slots, state.lanes, state.path[lane]
     while lanes[lane, L_HASHED] < upto and lanes[lane, L_PRIVATE] == 0 and lanes[lane, L_DEPTH] < lanes[lane, L_PATH_LEN]:
-        node = state.path[lane, lanes[lane, L_DEPTH]]
-        at, end, tip = lanes[lane, L_HASHED], path_end(world.tree, state.lanes, state.path, lane, lanes[lane, L_DEPTH]), lanes[lane, L_TIP]
+        i, at, tip = lanes[lane, L_DEPTH], lanes[lane, L_HASHED], lanes[lane, L_TIP]
+        node, owner, end = path[i, D_NODE], path[i, D_LIST], path[i + 1, D_START]
         n = min(upto, end) - at
-        if find_slot(world.tree, world.rules, state.lanes, state.agents, state.slots, state.heads, rank, lane, tip, node, at) >= 0:
+        if find_slot(state.slots, state.heads, rank, tip, owner, node, at) >= 0:
             lanes[lane, L_PRIVATE] = 1
             return
         if tip >= 0 and slots[tip, S_NODE] == node and slots[tip, S_REFS] == 1 and slots[tip, S_CHILD] < 0:
             slots[tip, S_BLOCKS] += n
         else:
-            slot = new_slot(
-                state.slots,
-                state.stacks,
-                state.clock,
-                node,
-                at,
-                n,
-                1,
-                owner_list(world.tree, world.rules, state.lanes, state.agents, lane, node),
-                owner_play(world.tree, state.lanes, state.agents, lane, node),
-            )
-            link(
-                state.slots,
-                state.heads,
-                rank,
-                slot,
-                tip,
-                root_key(world.tree, world.rules, state.lanes, state.agents, state.slots, lane, tip, node),
-            )
+            play = owner_play(world.rules, state.lanes, lane, owner)
+            slot = new_slot(state.slots, state.stacks, state.clock, node, at, n, 1, owner, play)
+            link(state.slots, state.heads, rank, slot, tip, root_key(state.slots, tip, owner))
             lanes[lane, L_TIP] = slot
         lanes[lane, L_HASHED] += n
         if lanes[lane, L_HASHED] == end:
@@ -871,13 +861,12 @@ def store_names(state, store, owner, play, node, start, end):
 @stage
 def match_names(world, state, store, lane, hit, most):
     """Blocks of the lane's path from block ``hit`` on that a store has, at most up to block ``most``."""
-    names, at = state.names, hit
+    names, path, at = state.names, state.path[lane], hit
     for i in range(state.lanes[lane, L_PATH_LEN]):
-        node = state.path[lane, i]
-        end = min(most, path_end(world.tree, state.lanes, state.path, lane, i))
-        play = owner_play(world.tree, state.lanes, state.agents, lane, node)
+        node, owner, end = path[i, D_NODE], path[i, D_LIST], min(most, path[i + 1, D_START])
+        play = owner_play(world.rules, state.lanes, lane, owner)
         while at < end:
-            run = state.heads[len(state.ranks) + store, owner_list(world.tree, world.rules, state.lanes, state.agents, lane, node)]
+            run = state.heads[len(state.ranks) + store, owner]
             while run >= 0 and not (
                 names[run, X_NODE] == node and names[run, X_PLAY] == play and names[run, X_START] <= at and at < names[run, X_END]
             ):
@@ -891,12 +880,11 @@ def match_names(world, state, store, lane, hit, most):
 @stage
 def last_name(world, state, store, lane, hit):
     """The most of the lane's first ``hit`` blocks that end with a block whose name a store has."""
-    names, found = state.names, 0
+    names, path, found = state.names, state.path[lane], 0
     for i in range(state.lanes[lane, L_PATH_LEN]):
-        node = state.path[lane, i]
-        end = min(hit, path_end(world.tree, state.lanes, state.path, lane, i))
-        play = owner_play(world.tree, state.lanes, state.agents, lane, node)
-        run = state.heads[len(state.ranks) + store, owner_list(world.tree, world.rules, state.lanes, state.agents, lane, node)]
+        node, owner, end = path[i, D_NODE], path[i, D_LIST], min(hit, path[i + 1, D_START])
+        play = owner_play(world.rules, state.lanes, lane, owner)
+        run = state.heads[len(state.ranks) + store, owner]
         while run >= 0:
             if names[run, X_NODE] == node and names[run, X_PLAY] == play and names[run, X_START] < min(names[run, X_END], end):
                 found = max(found, min(names[run, X_END], end))
@@ -907,16 +895,11 @@ def last_name(world, state, store, lane, hit):
 @stage
 def take_out_path(world, state, store, lane, start, end):
     """Let the names of blocks ``start .. end`` of the lane's path go."""
-    at = start
+    at, path = start, state.path[lane]
     for i in range(state.lanes[lane, L_PATH_LEN]):
-        node = state.path[lane, i]
-        upto = min(end, path_end(world.tree, state.lanes, state.path, lane, i))
+        upto, owner = min(end, path[i + 1, D_START]), path[i, D_LIST]
         if at < upto:
-            owner, play = (
-                owner_list(world.tree, world.rules, state.lanes, state.agents, lane, node),
-                owner_play(world.tree, state.lanes, state.agents, lane, node),
-            )
-            take_out_names(state, store, owner, play, node, at, upto)
+            take_out_names(state, store, owner, owner_play(world.rules, state.lanes, lane, owner), path[i, D_NODE], at, upto)
             at = upto
 
 
@@ -933,19 +916,52 @@ def store_tail(world, state, rank, lane, full):
     store = len(state.ranks) + rank
     if full == 0 or world.pools[state.ranks[rank, R_POOL], P_CACHE] != CACHE_BLOCKS:
         return
-    i = 0
-    while path_end(world.tree, state.lanes, state.path, lane, i) < full:
+    path, i = state.path[lane], 0
+    while path[i + 1, D_START] < full:
         i += 1
-    node = state.path[lane, i]
-    store_names(
-        state,
-        store,
-        owner_list(world.tree, world.rules, state.lanes, state.agents, lane, node),
-        owner_play(world.tree, state.lanes, state.agents, lane, node),
-        node,
-        full - 1,
-        full,
-    )
+    owner = path[i, D_LIST]
+    store_names(state, store, owner, owner_play(world.rules, state.lanes, lane, owner), path[i, D_NODE], full - 1, full)
+
+
+# ------------ looking ahead: nothing but hints to the processor, for rows that thousands of agents do not leave in its cache
+
+
+@tiny
+def look_ahead_sends(world, state):
+    """Fetch what the next lanes to act will ask for: its tree nodes for the very next, calls and lanes for the two that may follow."""
+    sends, lanes, calls = state.sends, state.lanes, world.calls
+    if state.clock[SENDS] > 6:
+        for i in range(3, 7):
+            prefetch(state.lanes, sends[i, 1])
+        prefetch(world.calls, lanes[sends[1, 1], L_CALL])
+        prefetch(world.calls, lanes[sends[2, 1], L_CALL])
+        call = lanes[sends[0, 1], L_CALL]
+        if call >= 0:
+            prefetch(world.tree, calls[call, K_LEAF])
+            prefetch(world.tree, calls[call, K_ANSWER])
+
+
+@tiny
+def look_ahead_queue(world, state, rank):
+    """Fetch what the head of a queue will ask for, and the lane behind it."""
+    lanes, lane = state.lanes, state.ranks[rank, R_WAIT_HEAD]
+    if lane >= 0:
+        prefetch(state.path[lane], 0)
+        prefetch(state.slots, state.heads[rank, lanes[lane, L_AGENT]])
+        after = lanes[lane, L_NEXT]
+        if after >= 0:
+            prefetch(state.lanes, after)
+            prefetch(state.heads[rank], after // world.rules[U_WIDTH])
+
+
+@tiny
+def look_ahead_leaving(state, rank):
+    """Fetch what the decoding lane that leaves next will ask for, and the two lanes that may follow it."""
+    leaving = state.leaving[rank]
+    if state.ranks[rank, R_DECODING] > 2:
+        prefetch(state.lanes, leaving[1, Q_LANE])
+        prefetch(state.lanes, leaving[2, Q_LANE])
+        prefetch(state.slots, state.lanes[leaving[0, Q_LANE], L_TIP])
 
 
 # ------------ a call's life
@@ -1039,24 +1055,29 @@ def route_decode(world, state, lane):
 @stage
 def start_play(world, state, lane):
     """Give the agent its next trajectory; the lane is that of its main thread."""
-    agent = state.lanes[lane, L_AGENT]
-    state.agents[agent, G_PLAY] += 1
-    turn = agent + state.agents[agent, G_PLAY] * (world.rules[U_AGENTS] + 1)
+    lanes, agent = state.lanes, state.lanes[lane, L_AGENT]
+    lanes[lane, L_PLAY] += 1
+    turn = agent + lanes[lane, L_PLAY] * (world.rules[U_AGENTS] + 1)
     if world.rules[U_SHARED_PLAYS] > 0:
         turn = state.clock[STARTED]
     state.clock[STARTED] += 1
     trajectory = world.runs[turn % (len(world.runs) - 1), J_ORDER]
-    state.agents[agent, G_TRAJECTORY] = trajectory
-    state.agents[agent, G_LEFT] = world.runs[trajectory + 1, J_CALL] - world.runs[trajectory, J_CALL]
+    lanes[lane, L_TRAJECTORY] = trajectory
+    lanes[lane, L_LEFT] = world.runs[trajectory + 1, J_CALL] - world.runs[trajectory, J_CALL]
     for rank in range(len(state.ranks)):
         state.heads[rank, agent] = -1
-    start_thread(state.lanes, lane, world.runs[trajectory, J_THREAD], world.runs[trajectory, J_CALL], -1)
+    start_thread(world, state, lane, world.runs[trajectory, J_THREAD], lane, -1)
 
 
-@tiny
-def start_thread(lanes, lane, row, call, parent):
-    lanes[lane, L_ROW] = row
-    lanes[lane, L_CALL] = call
+@stage
+def start_thread(world, state, lane, row, main, parent):
+    """The lane is that of thread ``row`` of the load from now on, in the play of the ``main`` lane."""
+    lanes = state.lanes
+    lanes[lane, L_CALL] = world.threads[row, H_CALL]
+    lanes[lane, L_END] = world.threads[row + 1, H_CALL]
+    lanes[lane, L_PLAY] = lanes[main, L_PLAY]
+    lanes[lane, L_TRAJECTORY] = lanes[main, L_TRAJECTORY]
+    lanes[lane, L_BASE] = world.runs[lanes[main, L_TRAJECTORY], J_CALL]
     lanes[lane, L_PARENT] = parent
     lanes[lane, L_HOME] = -1
 
@@ -1064,31 +1085,37 @@ def start_thread(lanes, lane, row, call, parent):
 @stage
 def trace_path(world, state, lane):
     """Write the tree nodes that the lane's call fills, root first and the end of its answer last."""
-    calls, tree = world.calls, world.tree
-    call = state.lanes[lane, L_CALL]
-    last, tokens = calls[call, K_LEAF], calls[call, K_PROMPT]
-    if calls[call, K_ANSWER] >= 0:
-        last, tokens = calls[call, K_ANSWER], tokens + calls[call, K_OUTPUT] - 1
+    lanes, tree, path = state.lanes, world.tree, state.path[lane]
+    call = world.calls[lanes[lane, L_CALL]]
+    last, tokens = call[K_LEAF], call[K_PROMPT]
+    lanes[lane, L_BARREN] = -1
+    if call[K_ANSWER] >= 0:
+        last, tokens = call[K_ANSWER], tokens + call[K_OUTPUT] - 1
+        if tree[last, N_BARREN] == 1:
+            lanes[lane, L_BARREN] = last
     end = tokens // world.rules[U_BLOCK]
-    state.lanes[lane, L_PATH_END] = end
+    lanes[lane, L_PATH_END] = end
     n, node, below = 0, last, end
     while node >= 0:
         if tree[node, N_START] < below:
             n, below = n + 1, tree[node, N_START]
         node = tree[node, N_PARENT]
+    path[n, D_START] = end
     i, node, below = n, last, end
     while node >= 0:
         if tree[node, N_START] < below:
             i, below = i - 1, tree[node, N_START]
-            state.path[lane, i] = node
+            path[i, D_NODE] = node
+            path[i, D_START] = below
+            path[i, D_LIST] = owner_list(world.tree, world.rules, state.lanes, lane, node)
         node = tree[node, N_PARENT]
-    state.lanes[lane, L_PATH_LEN] = n
+    lanes[lane, L_PATH_LEN] = n
 
 
 @stage
 def send(world, state, lane):
     """The lane sends its next call: it joins the queue of a rank. An agent that finds the shared queue of plays empty retires."""
-    lanes, calls, rules = state.lanes, world.calls, world.rules
+    lanes, rules = state.lanes, world.rules
     if lanes[lane, L_CALL] < 0:
         if 0 < rules[U_SHARED_PLAYS] <= state.clock[STARTED]:
             state.clock[ACTIVE] -= 1
@@ -1098,9 +1125,15 @@ def send(world, state, lane):
         lanes[lane, L_HOME] = bind(world, state, 0, rules[U_ROUTER])
         if rules[U_DISAGGREGATED] == 1:
             lanes[lane, L_DHOME] = bind(world, state, 1, rules[U_DECODE_ROUTER])
-    call, agent = lanes[lane, L_CALL], lanes[lane, L_AGENT]
     trace_path(world, state, lane)
-    lanes[lane, L_KNOWN] = calls[call, K_PROMPT]
+    call = world.calls[lanes[lane, L_CALL]]
+    lanes[lane, L_KNOWN] = call[K_PROMPT]
+    lanes[lane, L_PROMPT] = call[K_PROMPT]
+    lanes[lane, L_OUTPUT] = call[K_OUTPUT]
+    lanes[lane, L_STEPS_LEFT] = call[K_STEPS]
+    lanes[lane, L_TOOL_PS] = call[K_TOOL]
+    lanes[lane, L_STOPS] = call[K_STOPS]
+    lanes[lane, L_CHILDREN] = call[K_CHILDREN]
     lanes[lane, L_SEND_PS] = state.clock[NOW]
     for column in range(L_CLAIM_PS, L_LAST_PS + 1):
         lanes[lane, column] = -1
@@ -1115,18 +1148,8 @@ def send(world, state, lane):
     lanes[lane, L_ENTRY] = rank
     lanes[lane, L_RANK] = rank
     state.clock[ISSUED] += 1
-    trajectory = state.agents[agent, G_TRAJECTORY]
-    log(
-        state.events,
-        state.clock,
-        state.ranks,
-        EVENT_SEND,
-        rank,
-        lane,
-        trajectory,
-        call - world.runs[trajectory, J_CALL],
-        state.agents[agent, G_PLAY],
-    )
+    number = lanes[lane, L_CALL] - lanes[lane, L_BASE]
+    log(state.events, state.clock, state.ranks, EVENT_SEND, rank, lane, lanes[lane, L_TRAJECTORY], number, lanes[lane, L_PLAY])
     if rules[U_PREALLOC] == 1 and world.pools[state.ranks[rank, R_POOL]][P_ROLE] == ROLE_PREFILL:
         lanes[lane, L_STATE] = CLAIMING
         queue_for_claim(world, state, lane)
@@ -1166,14 +1189,13 @@ def enter_decode(world, state, rank, lane, steps):
     lanes, ranks, kind = state.lanes, state.ranks, world.pools[state.ranks[rank, R_POOL]]
     size, period, step = world.rules[U_BLOCK], kind[P_PERIOD], ranks[rank, R_CLOCK]
     lanes[lane, L_ENTRY_STEP] = step
-    lanes[lane, L_LAST_STEP] = step + steps - 1
     lanes[lane, L_BUCKET] = -1
     if kind[P_CACHE] != CACHE_SLOTS:
         slack = max(0, min(size - 1, lanes[lane, L_HELD] * size - (lanes[lane, L_KNOWN] - 1)))
         lanes[lane, L_BUCKET] = (step + world.first_growth[ranks[rank, R_POOL], slack] - 1) % period
         state.growing[rank, lanes[lane, L_BUCKET]] += 1
     ranks[rank, R_CONTEXT_MILLI] += lanes[lane, L_KNOWN] * 1000
-    sift_up(state.queues[1, rank], lanes, ranks[rank, R_DECODING], lane)
+    sift_up(state.leaving[rank], ranks[rank, R_DECODING], step + steps - 1, lanes[lane, L_ORDER], lane)
     ranks[rank, R_DECODING] += 1
 
 
@@ -1187,7 +1209,7 @@ def leave_decode(world, state, rank, lane):
         state.growing[rank, lanes[lane, L_BUCKET]] -= 1
     done = step - lanes[lane, L_ENTRY_STEP]
     ranks[rank, R_CONTEXT_MILLI] -= lanes[lane, L_KNOWN] * 1000 + done * kind[P_ACCEPT]
-    remove_from_heap(state.queues[1, rank], lanes, ranks[rank, R_DECODING], lane)
+    remove_from_heap(state.leaving[rank], ranks[rank, R_DECODING], lane)
     ranks[rank, R_DECODING] -= 1
     return done
 
@@ -1210,17 +1232,15 @@ def blocks_for(rules, kind, tokens):
 
 
 @tiny
-def whole_blocks(calls, rules, kind, call):
+def whole_blocks(rules, kind, lanes, lane):
     """Blocks that a call would need with the longest answer it may give."""
-    return blocks_for(rules, kind, calls[call, K_PROMPT] + kind[P_MAX_NEW]) + kind[P_FIXED]
+    return blocks_for(rules, kind, lanes[lane, L_PROMPT] + kind[P_MAX_NEW]) + kind[P_FIXED]
 
 
 @stage
 def leave_seat(world, state, rank, lane):
     """The call gives up its seat."""
-    state.ranks[rank, R_RESERVED] -= whole_blocks(
-        world.calls, world.rules, world.pools[state.ranks[rank, R_POOL]], state.lanes[lane, L_CALL]
-    )
+    state.ranks[rank, R_RESERVED] -= whole_blocks(world.rules, world.pools[state.ranks[rank, R_POOL]], state.lanes, lane)
     state.ranks[rank, R_FULL] = BLOCKED_NOT
     remove_running(state.lanes, state.ranks, rank, lane)
 
@@ -1232,10 +1252,10 @@ def leave_slot(world, state, rank, lane, tokens):
     state.clock[SEAT_USES] += 1
     seat = state.seats[rank, lanes[lane, L_SEAT]]
     length = lanes[lane, L_PATH_LEN]
-    seat[Z_NODE] = state.path[lane, length - 1] if length > 0 else -1
+    seat[Z_NODE] = state.path[lane, length - 1, D_NODE] if length > 0 else -1
     seat[Z_END] = min(tokens // world.rules[U_BLOCK], lanes[lane, L_PATH_END])
     seat[Z_AGENT] = lanes[lane, L_AGENT]
-    seat[Z_PLAY] = state.agents[lanes[lane, L_AGENT], G_PLAY]
+    seat[Z_PLAY] = lanes[lane, L_PLAY]
     seat[Z_USED] = state.clock[SEAT_USES]
     seat[Z_BUSY] = 0
 
@@ -1243,13 +1263,12 @@ def leave_slot(world, state, rank, lane, tokens):
 @stage
 def release(world, state, rank, lane):
     """The call leaves the rank: its blocks are freed."""
-    lanes, calls, kind = state.lanes, world.calls, world.pools[state.ranks[rank, R_POOL]]
-    call = lanes[lane, L_CALL]
-    tokens = calls[call, K_PROMPT] + calls[call, K_OUTPUT] - 1
+    lanes, kind = state.lanes, world.pools[state.ranks[rank, R_POOL]]
+    tokens = lanes[lane, L_PROMPT] + lanes[lane, L_OUTPUT] - 1
     keep_tail(world, state, rank, lane, tokens)
     hash_blocks(world, state, rank, lane, min(tokens // world.rules[U_BLOCK], lanes[lane, L_HELD]))
-    if calls[call, K_ANSWER] >= 0 and world.tree[calls[call, K_ANSWER], N_BARREN] == 1:
-        cut_loose(state, rank, lane, calls[call, K_ANSWER])
+    if lanes[lane, L_BARREN] >= 0:
+        cut_loose(state, rank, lane, lanes[lane, L_BARREN])
     if kind[P_CACHE] == CACHE_SLOTS:
         leave_slot(world, state, rank, lane, tokens)
     release_blocks(world, state, rank, lane, lanes[lane, L_HELD])
@@ -1280,7 +1299,7 @@ def unclaim(world, state, lane):
     take_claim(state.lanes, lane)
     release_blocks(world, state, target, lane, lanes[lane, L_HELD])
     state.ranks[target, R_PARKED] -= 1
-    state.ranks[target, R_RESERVED] -= whole_blocks(world.calls, world.rules, kind, lanes[lane, L_CALL])
+    state.ranks[target, R_RESERVED] -= whole_blocks(world.rules, kind, state.lanes, lane)
     state.ranks[target, R_CLAIM] = 1
     log(
         state.events,
@@ -1309,16 +1328,15 @@ def take_claim(lanes, lane):
 def next_call(world, state, lane):
     """After a call: its sub-agents start, or else its thread goes on."""
     lanes, threads, clock = state.lanes, world.threads, state.clock
-    call, agent = lanes[lane, L_CALL], lanes[lane, L_AGENT]
     ended_ps = lanes[lane, L_LAST_PS]
     lanes[lane, L_READY_PS] = ended_ps
-    lanes[lane, L_PENDING] = world.calls[call, K_CHILDREN]
-    for i in range(world.calls[call, K_CHILDREN]):
-        row = world.calls[call, K_CHILD] + i
-        child = agent * world.rules[U_WIDTH] + row - world.runs[state.agents[agent, G_TRAJECTORY], J_THREAD]
-        start_thread(state.lanes, child, row, threads[row, H_CALL], lane)
+    lanes[lane, L_PENDING] = lanes[lane, L_CHILDREN]
+    for i in range(lanes[lane, L_CHILDREN]):
+        row = world.spawned[lanes[lane, L_CALL]] + i
+        child = lanes[lane, L_AGENT] * world.rules[U_WIDTH] + row - world.runs[lanes[lane, L_TRAJECTORY], J_THREAD]
+        start_thread(world, state, child, row, lane, lane)
         push_send(state.sends, state.clock, child, max(clock[NOW], ended_ps + threads[row, H_DELAY]))
-    if world.calls[call, K_CHILDREN] == 0:
+    if lanes[lane, L_CHILDREN] == 0:
         go_on(world, state, lane)
 
 
@@ -1326,11 +1344,11 @@ def next_call(world, state, lane):
 def go_on(world, state, lane):
     """After a call and all that it spawned: wait for the tool, then go on in the thread; at its end join the one that spawned it, or
     take the next trajectory, or retire."""
-    lanes, threads, clock = state.lanes, world.threads, state.clock
+    lanes, clock = state.lanes, state.clock
     while True:
         call = lanes[lane, L_CALL]
-        wake_ps = max(clock[NOW], lanes[lane, L_READY_PS] + world.calls[call, K_TOOL])
-        if call + 1 < threads[lanes[lane, L_ROW] + 1, H_CALL]:
+        wake_ps = max(clock[NOW], lanes[lane, L_READY_PS] + lanes[lane, L_TOOL_PS])
+        if call + 1 < lanes[lane, L_END]:
             lanes[lane, L_CALL] = call + 1
             push_send(state.sends, state.clock, lane, wake_ps)
             return
@@ -1339,7 +1357,7 @@ def go_on(world, state, lane):
         if parent < 0:
             lanes[lane, L_CALL] = -1
             most = world.rules[U_MAX_PLAYS]
-            if most > 0 and state.agents[lanes[lane, L_AGENT], G_PLAY] + 1 >= most:
+            if most > 0 and lanes[lane, L_PLAY] + 1 >= most:
                 clock[ACTIVE] -= 1
             else:
                 push_send(state.sends, state.clock, lane, wake_ps)
@@ -1365,17 +1383,16 @@ def unbind(world, state, lane):
 @stage
 def end_call(world, state, rank, lane):
     """The call's last token is out: record it; a finished play may end the run."""
-    lanes, ranks, calls, clock, rules = state.lanes, state.ranks, world.calls, state.clock, world.rules
-    call, agent, entry = lanes[lane, L_CALL], lanes[lane, L_AGENT], lanes[lane, L_ENTRY]
-    trajectory = state.agents[agent, G_TRAJECTORY]
+    lanes, ranks, clock, rules = state.lanes, state.ranks, state.clock, world.rules
+    agent, entry = lanes[lane, L_AGENT], lanes[lane, L_ENTRY]
     lanes[lane, L_LAST_PS] = clock[NOW]
     row = state.calls[clock[CALL_ROWS]]  # in the order of CALL_COLUMNS
     clock[CALL_ROWS] += 1
     row[0] = agent
     row[1] = lane % rules[U_WIDTH]
-    row[2] = state.agents[agent, G_PLAY]
-    row[3] = trajectory
-    row[4] = call - world.runs[trajectory, J_CALL]
+    row[2] = lanes[lane, L_PLAY]
+    row[3] = lanes[lane, L_TRAJECTORY]
+    row[4] = lanes[lane, L_CALL] - lanes[lane, L_BASE]
     row[5] = ranks[rank, R_POOL]
     row[6] = ranks[rank, R_WORKER]
     row[7] = ranks[rank, R_NUMBER]
@@ -1384,17 +1401,18 @@ def end_call(world, state, rank, lane):
     row[10] = ranks[entry, R_NUMBER]
     for i in range(8):
         row[11 + i] = lanes[lane, L_SEND_PS + i]
-    row[19] = calls[call, K_PROMPT]
+    row[19] = lanes[lane, L_PROMPT]
     row[20] = lanes[lane, L_CACHED]
     row[21] = lanes[lane, L_FROM_HOST]
     row[22] = lanes[lane, L_MOVED_TOKENS]
-    row[23] = calls[call, K_OUTPUT]
+    row[23] = lanes[lane, L_OUTPUT]
     row[24] = lanes[lane, L_PREEMPTED]
     log(state.events, state.clock, state.ranks, EVENT_LAST, rank, lane, row[23], row[20], 0)
-    state.agents[agent, G_LEFT] -= 1
-    if state.agents[agent, G_LEFT] == 0:
+    main = agent * rules[U_WIDTH]
+    lanes[main, L_LEFT] -= 1
+    if lanes[main, L_LEFT] == 0:
         clock[PLAYS] += 1
-        if state.agents[agent, G_PLAY] + 1 == rules[U_MIN_AGENT_PLAYS]:
+        if lanes[lane, L_PLAY] + 1 == rules[U_MIN_AGENT_PLAYS]:
             clock[BEHIND] -= 1
         if clock[PLAYS] >= rules[U_MIN_PLAYS] and clock[BEHIND] == 0 and clock[NOW] >= rules[U_WINDOW] + rules[U_MIN_WINDOW]:
             clock[HALTED] = 1
@@ -1403,12 +1421,11 @@ def end_call(world, state, rank, lane):
 @stage
 def drains(world, state, rank, lane):
     """Whether a call that has emitted its last token holds its seat for one more step, for which it then decodes."""
-    lanes, calls, kind = state.lanes, world.calls, world.pools[state.ranks[rank, R_POOL]]
-    call = lanes[lane, L_CALL]
-    if kind[P_DEPTH] != 2 or calls[call, K_STOPS] != 1 or kind[P_ROLE] == ROLE_PREFILL:
+    lanes, kind = state.lanes, world.pools[state.ranks[rank, R_POOL]]
+    if kind[P_DEPTH] != 2 or lanes[lane, L_STOPS] != 1 or kind[P_ROLE] == ROLE_PREFILL:
         return False
     lanes[lane, L_STATE] = DRAIN
-    lanes[lane, L_KNOWN] = calls[call, K_PROMPT] + calls[call, K_OUTPUT]
+    lanes[lane, L_KNOWN] = lanes[lane, L_PROMPT] + lanes[lane, L_OUTPUT]
     return True
 
 
@@ -1420,7 +1437,7 @@ def output_so_far(world, state, rank, lane):
     if lanes[lane, L_STATE] == DECODE or lanes[lane, L_STATE] == DRAIN:
         done = state.ranks[rank, R_CLOCK] - lanes[lane, L_ENTRY_STEP]
         gained = done * world.pools[state.ranks[rank, R_POOL]][P_ACCEPT] // 1000
-    return lanes[lane, L_KNOWN] + gained - world.calls[lanes[lane, L_CALL], K_PROMPT]
+    return lanes[lane, L_KNOWN] + gained - lanes[lane, L_PROMPT]
 
 
 @stage
@@ -1433,7 +1450,7 @@ def victim(world, state, rank):
     best, fewest, longest = -1, 0, 0
     while lane >= 0:
         if lanes[lane, L_STATE] != PREFILL:
-            out, prompt = output_so_far(world, state, rank, lane), world.calls[lanes[lane, L_CALL], K_PROMPT]
+            out, prompt = output_so_far(world, state, rank, lane), lanes[lane, L_PROMPT]
             if best < 0 or out < fewest or (out == fewest and prompt > longest):
                 best, fewest, longest = lane, out, prompt
         lane = lanes[lane, L_PREV]
@@ -1443,8 +1460,7 @@ def victim(world, state, rank):
 @stage
 def preempt(world, state, rank, lane):
     """Push a running call back to the queue: its KV is freed and will be computed again."""
-    lanes, ranks, calls, kind = state.lanes, state.ranks, world.calls, world.pools[state.ranks[rank, R_POOL]]
-    call = lanes[lane, L_CALL]
+    lanes, ranks, kind = state.lanes, state.ranks, world.pools[state.ranks[rank, R_POOL]]
     if lanes[lane, L_STATE] == PREFILL:
         computed = lanes[lane, L_COMPUTED]
         ranks[rank, R_PREFILLING] -= 1
@@ -1453,7 +1469,7 @@ def preempt(world, state, rank, lane):
         if lanes[lane, L_STATE] == DRAIN:
             release(world, state, rank, lane)
             return
-        most = calls[call, K_PROMPT] + calls[call, K_OUTPUT] - 1
+        most = lanes[lane, L_PROMPT] + lanes[lane, L_OUTPUT] - 1
         lanes[lane, L_KNOWN] = min(lanes[lane, L_KNOWN] + done * kind[P_ACCEPT] // 1000, most)
         lanes[lane, L_STEPS_LEFT] -= done
         computed = lanes[lane, L_KNOWN] - 1
@@ -1533,7 +1549,7 @@ def move(world, state, lane, upto, last):
 def land(world, state, lane):
     """The KV of a call is at its decode rank: its blocks at the prefill rank are free."""
     lanes, source, target = state.lanes, state.lanes[lane, L_RANK], state.lanes[lane, L_TARGET]
-    prompt = world.calls[lanes[lane, L_CALL], K_PROMPT]
+    prompt = lanes[lane, L_PROMPT]
     freed = lanes[lane, L_HELD] + world.pools[state.ranks[source, R_POOL]][P_FIXED]
     release_blocks(world, state, source, lane, lanes[lane, L_HELD])
     state.ranks[source, R_PINNED] -= 1
@@ -1618,7 +1634,7 @@ def serve_running(world, state, rank, budget, decodes, prefills):
     need, left = growing, budget
     if prefills:
         for i in range(ranks[rank, R_PREFILLING]):
-            lane = state.queues[0, rank, i]
+            lane = state.filling[rank, i]
             tokens = chunk_tokens(world, state, rank, lanes[lane, L_KNOWN] - lanes[lane, L_COMPUTED], left)
             left -= tokens
             need += more_blocks(world.rules, kind, lanes, lane, tokens)
@@ -1626,7 +1642,7 @@ def serve_running(world, state, rank, budget, decodes, prefills):
         take_blocks(world, state, rank, growing)
         if prefills:
             for i in range(ranks[rank, R_PREFILLING]):
-                lane = state.queues[0, rank, i]
+                lane = state.filling[rank, i]
                 tokens = chunk_tokens(world, state, rank, lanes[lane, L_KNOWN] - lanes[lane, L_COMPUTED], budget)
                 if tokens > 0:
                     budget -= tokens
@@ -1676,11 +1692,11 @@ def shared_with_seat(world, state, rank, number, lane):
     while node >= 0:
         if tree[node, N_START] < below:
             i = lanes[lane, L_PATH_LEN] - 1
-            while i >= 0 and state.path[lane, i] != node:
+            while i >= 0 and state.path[lane, i, D_NODE] != node:
                 i -= 1
-            same_play = seat[Z_AGENT] == lanes[lane, L_AGENT] and seat[Z_PLAY] == state.agents[lanes[lane, L_AGENT], G_PLAY]
+            same_play = seat[Z_AGENT] == lanes[lane, L_AGENT] and seat[Z_PLAY] == lanes[lane, L_PLAY]
             if i >= 0 and (tree[node, N_SCOPE] != SCOPE_PLAY or same_play):
-                return min(below, path_end(world.tree, state.lanes, state.path, lane, i))
+                return min(below, state.path[lane, i + 1, D_START])
             below = tree[node, N_START]
         node = tree[node, N_PARENT]
     return 0
@@ -1739,7 +1755,7 @@ def has_room(world, state, rank, lane, hit, idle, upto):
     if seated == 0:
         return True
     if kind[P_RESERVE] == RESERVE_FULL:
-        return ranks[rank, R_RESERVED] + whole_blocks(world.calls, world.rules, kind, state.lanes[lane, L_CALL]) <= kind[P_BLOCKS]
+        return ranks[rank, R_RESERVED] + whole_blocks(world.rules, kind, state.lanes, lane) <= kind[P_BLOCKS]
     if kind[P_RESERVE] == RESERVE_RATIO:
         size = world.rules[U_BLOCK]
         own = further_output(world, state, rank, lane)
@@ -1800,6 +1816,7 @@ def admit_waiting(world, state, rank, budget):
         if blocked != BLOCKED_NOT:
             return blocked
         dequeue(state.lanes, state.ranks, rank)
+        look_ahead_queue(world, state, rank)
         if admit(world, state, rank, lane, hit, brought, shared):
             prefill_chunk(world, state, rank, lane, tokens)
             budget -= tokens
@@ -1819,7 +1836,7 @@ def admit(world, state, rank, lane, hit, brought, shared):
     hold_prefix(world, state, rank, lane, hit)
     take_blocks(world, state, rank, kind[P_FIXED])
     take_blocks(world, state, rank, brought)
-    ranks[rank, R_RESERVED] += whole_blocks(world.calls, world.rules, kind, lanes[lane, L_CALL])
+    ranks[rank, R_RESERVED] += whole_blocks(world.rules, kind, state.lanes, lane)
     if hit > 0:
         keep_tail(world, state, rank, lane, hit * world.rules[U_BLOCK])
     cached = (hit + brought + shared) * size
@@ -1840,14 +1857,14 @@ def admit(world, state, rank, lane, hit, brought, shared):
         load_from_host(world, state, rank, lane, brought * size)
         return False
     append_running(state.lanes, state.ranks, state.clock, rank, lane)
-    start_prefill(state.lanes, state.ranks, state.queues, rank, lane)
+    start_prefill(state.lanes, state.ranks, state.filling, rank, lane)
     return True
 
 
 @tiny
-def start_prefill(lanes, ranks, queues, rank, lane):
+def start_prefill(lanes, ranks, filling, rank, lane):
     lanes[lane, L_STATE] = PREFILL
-    queues[0, rank, ranks[rank, R_PREFILLING]] = lane
+    filling[rank, ranks[rank, R_PREFILLING]] = lane
     ranks[rank, R_PREFILLING] += 1
 
 
@@ -1861,7 +1878,7 @@ def claim_waiting(world, state, rank):
         lane = ranks[rank, R_WAIT_HEAD]
         if lanes[lane, L_STATE] != CLAIMING and lanes[lane, L_STATE] != PREFILLED:
             return
-        prompt = world.calls[lanes[lane, L_CALL], K_PROMPT]
+        prompt = lanes[lane, L_PROMPT]
         hit, idle, _, _ = find_kv(world, state, rank, lane)
         if ranks[rank, R_RUNNING] + ranks[rank, R_PARKED] >= kind[P_SEATS]:
             ranks[rank, R_CLAIM_BLOCKED] = BLOCKED_SEATS
@@ -1880,7 +1897,7 @@ def claim(world, state, rank, lane, hit, prompt):
     held, hashed, private = lanes[lane, L_HELD], lanes[lane, L_HASHED], lanes[lane, L_PRIVATE]
     tip, depth = lanes[lane, L_TIP], lanes[lane, L_DEPTH]
     ranks[rank, R_PARKED] += 1
-    ranks[rank, R_RESERVED] += whole_blocks(world.calls, world.rules, kind, lanes[lane, L_CALL])
+    ranks[rank, R_RESERVED] += whole_blocks(world.rules, kind, state.lanes, lane)
     hold_prefix(world, state, rank, lane, hit)
     lanes[lane, L_A_HELD] = blocks_for(world.rules, kind, prompt)
     lanes[lane, L_A_HASHED] = lanes[lane, L_HASHED]
@@ -1933,7 +1950,7 @@ def join_landed(world, state, rank):
         else:
             if lanes[lane, L_STATE] == LOADED:
                 ranks[rank, R_OWED] -= blocks_for(world.rules, kind, lanes[lane, L_KNOWN]) - lanes[lane, L_HELD]
-            start_prefill(state.lanes, state.ranks, state.queues, rank, lane)
+            start_prefill(state.lanes, state.ranks, state.filling, rank, lane)
 
 
 @stage
@@ -2145,12 +2162,13 @@ def end_step(world, state, worker):
     first = state.workers[worker, W_FIRST]
     for rank in range(first, first + state.workers[worker, W_RANKS]):
         if state.chunk[rank, C_DECODES] == 1:
-            heap = state.queues[1, rank]
+            heap = state.leaving[rank]
             ranks[rank, R_CONTEXT_MILLI] += ranks[rank, R_DECODING] * kind[P_ACCEPT]
             ranks[rank, R_CLOCK] += 1
-            while ranks[rank, R_DECODING] > 0 and lanes[heap[0], L_LAST_STEP] == ranks[rank, R_CLOCK] - 1:
-                lane = heap[0]
+            while ranks[rank, R_DECODING] > 0 and heap[0, Q_LAST_STEP] == ranks[rank, R_CLOCK] - 1:
+                lane = heap[0, Q_LANE]
                 leave_decode(world, state, rank, lane)
+                look_ahead_leaving(state, rank)
                 over = lanes[lane, L_STATE] == DRAIN
                 if not over:
                     end_call(world, state, rank, lane)
@@ -2172,13 +2190,13 @@ def end_prefills(world, state, rank):
     lanes, ranks, kind = state.lanes, state.ranks, world.pools[state.ranks[rank, R_POOL]]
     kept, size = 0, world.rules[U_BLOCK]
     for i in range(ranks[rank, R_PREFILLING]):
-        lane = state.queues[0, rank, i]
+        lane = state.filling[rank, i]
         if kind[P_VISIBLE] == VISIBLE_RESULT:
             hash_blocks(world, state, rank, lane, min(lanes[lane, L_COMPUTED] // size, lanes[lane, L_HELD]))
         if lanes[lane, L_COMPUTED] < lanes[lane, L_KNOWN]:
             if kind[P_ROLE] == ROLE_PREFILL and world.rules[U_TRANSFER] == TRANSFER_CHUNK:
                 move(world, state, lane, lanes[lane, L_COMPUTED], False)
-            state.queues[0, rank, kept] = lane
+            state.filling[rank, kept] = lane
             kept += 1
         else:
             finish_prefill(world, state, rank, lane)
@@ -2196,9 +2214,7 @@ def finish_prefill(world, state, rank, lane):
         lanes[lane, L_KNOWN] += 1
         if lanes[lane, L_FIRST_PS] < 0:
             lanes[lane, L_FIRST_PS] = state.clock[NOW]
-            lanes[lane, L_STEPS_LEFT] = world.calls[lanes[lane, L_CALL], K_STEPS]
-            output = world.calls[lanes[lane, L_CALL], K_OUTPUT]
-            log(state.events, state.clock, state.ranks, EVENT_FIRST, rank, lane, output, lanes[lane, L_STEPS_LEFT], 0)
+            log(state.events, state.clock, state.ranks, EVENT_FIRST, rank, lane, lanes[lane, L_OUTPUT], lanes[lane, L_STEPS_LEFT], 0)
         else:
             lanes[lane, L_STEPS_LEFT] -= 1
         if lanes[lane, L_STEPS_LEFT] == 0:
@@ -2225,7 +2241,7 @@ def hand_over(world, state, rank, lane):
     lanes[lane, L_STATE] = PREFILLED
     if lanes[lane, L_TARGET] >= 0:
         log(state.events, state.clock, state.ranks, EVENT_PREFILLED, rank, lane, lanes[lane, L_KNOWN], -1, 0)
-        move(world, state, lane, world.calls[lanes[lane, L_CALL], K_PROMPT], True)
+        move(world, state, lane, lanes[lane, L_PROMPT], True)
     else:
         queue_for_claim(world, state, lane)
         log(state.events, state.clock, state.ranks, EVENT_PREFILLED, rank, lane, lanes[lane, L_KNOWN], lanes[lane, L_TARGET], 0)
@@ -2263,6 +2279,7 @@ def advance(world, state):
                 end_step(world, state, worker)
         while clock[SENDS] > 0 and state.sends[0, 0] == now:
             lane = pop_send(state.sends, state.clock)
+            look_ahead_sends(world, state)
             if lanes[lane, L_STATE] == MOVING:
                 land(world, state, lane)
             elif lanes[lane, L_STATE] == LOADING:
@@ -2322,15 +2339,25 @@ def flat(world: World) -> Load:
     spans = table([law[kind] for kind in range(3) for law in laws])
     columns = (calls.prompt_tokens, calls.output_tokens, calls.decode_steps, calls.tool_ps, calls.stops, calls.leaf, calls.answer)
     return Load(
-        calls=np.column_stack((*columns, threads.child, threads.children)),
+        calls=aligned(np.column_stack((*columns, threads.children))),
+        spawned=threads.child,
         threads=np.column_stack((threads.call, np.append(threads.delay_ps, 0))),
         runs=np.column_stack((calls.first, threads.first, np.append(fleet.order, -1))),
-        tree=np.column_stack((tree.parent, tree.start, tree.scope, barren_answers(world))),
+        tree=aligned(np.column_stack((tree.parent, tree.start, tree.scope, barren_answers(world)))),
         pools=np.array([pool_row(world, pool) for pool in pools], np.int64).reshape(len(pools), POOL_COLUMNS),
         spans=spans.reshape(3, len(pools), -1),
         first_growth=np.array([first_growth(pool.sched, fleet.block_tokens) for pool in pools], np.int64),
         rules=rules,
     )
+
+
+def aligned(rows: Ints) -> Ints:
+    """The same table, beginning where a line of the processor's cache does."""
+    flat = np.empty(rows.size + LINE, np.int64)
+    first = -flat.ctypes.data // flat.itemsize % LINE
+    table: Ints = flat[first : first + rows.size].reshape(rows.shape)
+    table[...] = rows
+    return table
 
 
 def table(rows: list[Ints]) -> Ints:
@@ -2366,11 +2393,9 @@ def new_state(world: World, logging: bool) -> State:
     """Everything empty, every agent about to send its first call."""
     fleet, width = world.fleet, world.threads.width
     agents, owners = len(fleet.start_ps), len(fleet.start_ps) + len(fleet.order) + 1
-    lanes = np.zeros((agents * width, LANE_COLUMNS), np.int64)
-    lanes[:, [L_CALL, L_TIP, L_PARENT]] = -1
+    lanes = aligned(np.zeros((agents * width, LANE_COLUMNS), np.int64))
+    lanes[:, [L_CALL, L_TIP, L_PARENT, L_PLAY]] = -1
     lanes[:, L_AGENT] = np.arange(agents * width) // width
-    players = np.zeros((agents, AGENT_COLUMNS), np.int64)
-    players[:, G_PLAY] = -1
     ranks, workers = new_ranks(world)
     pools = [fleet.pools[number] for number in ranks[:, R_POOL]]
     roles = np.array([pool.role for pool in pools])
@@ -2388,7 +2413,6 @@ def new_state(world: World, logging: bool) -> State:
     )
     fixed_seats[:, :, [Z_NODE, Z_USED]] = -1
     state = State(
-        agents=players,
         lanes=lanes,
         sends=np.zeros((len(lanes), 2), np.int64),
         ranks=ranks,
@@ -2400,8 +2424,9 @@ def new_state(world: World, logging: bool) -> State:
         names=np.empty((named + 2 * len(stores), NAME_COLUMNS), np.int64),
         stores=stores,
         seats=fixed_seats,
-        path=np.zeros((len(lanes), longest_path(world.tree.parent) + 1), np.int64),
-        queues=np.zeros((2, len(ranks), seats), np.int64),
+        path=np.zeros((len(lanes), longest_path(world.tree.parent) + 2, PATH_COLUMNS), np.int64),
+        filling=np.zeros((len(ranks), seats), np.int64),
+        leaving=np.zeros((len(ranks), seats, LEAVING_COLUMNS), np.int64),
         growing=np.zeros((len(ranks), max(growth_period(pool.sched, fleet.block_tokens) for pool in pools)), np.int64),
         clock=np.zeros(FAULT + 1, np.int64),
         chunk=np.zeros((len(ranks), CHUNK_COLUMNS), np.int64),
@@ -2414,8 +2439,9 @@ def new_state(world: World, logging: bool) -> State:
     state.clock[BIN_PS] = PS_PER_S
     state.clock[ACTIVE] = agents
     state.clock[BEHIND] = agents if world.stop.min_agent_plays > 0 else 0
-    for agent in range(agents):
-        push_send(state.sends, state.clock, agent * width, fleet.start_ps[agent])
+    first = np.argsort(fleet.start_ps, kind="stable")  # in order, so a heap
+    state.sends[:agents] = np.column_stack((fleet.start_ps[first], first * width))
+    state.clock[SENDS] = agents
     return state
 
 
