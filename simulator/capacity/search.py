@@ -5,6 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+CLIFF = 20.0
+"""Where margins fall by more than this power of the agents there is a cliff between two counts, and no smooth curve."""
+BEYOND_MIDDLE = 0.6
+"""Where to look for a cliff, as a share of the way from held to broken: a phase that breaks is stopped and costs about half of one that
+holds, so the dearer outcome shall leave less to search."""
+
 Probe = Callable[[int], float]
 """Margin of the SLO at an agent count: 1 or more when it holds; how far below 1 tells how badly it broke, 0 that nothing is known."""
 
@@ -114,19 +120,31 @@ class _Margins(dict[int, float]):
 def _close_in(margins: _Margins, held: int, broken: int, resolution: Resolution) -> Bracket:
     """Bisect, but at the count where the margin crosses 1 on the straight line (of logarithms) between both ends.
 
-    Margins are smooth where their verdicts are not, so few phases are needed. When two crossings in a row fail to halve the bracket, the
-    middle is taken, so that the worst case is three times the phases of bisection.
+    Margins are smooth where their verdicts are not, so few phases are needed. Where they fall off a cliff the line tells nothing: every
+    other probe goes `BEYOND_MIDDLE`. When two probes in a row fail to halve the bracket, the middle is taken, so that the worst case is
+    three times the phases of bisection.
     """
-    slow = 0
-    while broken - held > resolution.step(held):
+    slow, leapt = 0, False
+    while broken - held > (step := resolution.step(held)):
         width = broken - held
-        middle = (held + broken) // 2 if slow > 1 else _crossing(margins, held, broken, resolution.step(held))
-        if margins[middle] >= 1:
-            held = middle
+        leapt = not leapt and slow < 2 and _is_cliff(margins, held, broken)
+        if leapt:
+            probe = held + max(step, int(BEYOND_MIDDLE * width))
         else:
-            broken = middle
+            probe = (held + broken) // 2 if slow > 1 else _crossing(margins, held, broken, step)
+        if margins[probe] >= 1:
+            held = probe
+        else:
+            broken = probe
         slow = 0 if 2 * (broken - held) <= width or slow > 1 else slow + 1
     return Bracket(held, broken)
+
+
+def _is_cliff(margins: _Margins, held: int, broken: int) -> bool:
+    """Whether the margins of both ends are known and lie further apart than on a smooth curve."""
+    if held == 0 or margins[broken] <= 0 or math.isinf(margins[held]):
+        return False
+    return math.log(margins[held] / margins[broken]) > CLIFF * math.log(broken / held)
 
 
 def _crossing(margins: _Margins, held: int, broken: int, step: int) -> int:

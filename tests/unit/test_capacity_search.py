@@ -44,6 +44,27 @@ def test_smooth_margins_need_two_or_three_phases_after_doubling() -> None:
         assert len(curve.asked) - doublings <= 3
 
 
+def precipice(edge: int) -> Curve:
+    """Margins near a queue that collapses: high up to the edge, of a tenth and less beyond it."""
+    return Curve(lambda agents: 1.3 * (edge / agents) ** 0.5 if agents <= edge else 0.06)
+
+
+def test_on_a_precipice_every_other_probe_goes_beyond_the_middle() -> None:
+    curve = precipice(1_805)
+    assert search_near(curve, 1_698, Resolution()) == Bracket(1_799, 1_816)
+    assert curve.asked == [1_698, 1_867, 1_799, 1_816]
+
+
+def test_a_precipice_costs_less_than_by_a_line() -> None:
+    """A phase that holds costs two that break. Only lines and middles took 6.5 phases and cost 10.8 broken ones, over all edges."""
+    curves = [precipice(edge) for edge in range(1_698, 1_867)]
+    found = [search_near(curve, 1_698, Resolution()) for curve in curves]
+    assert all(bracket.held <= edge < bracket.broken <= bracket.held + 18 for edge, bracket in enumerate(found, 1_698))
+    costs = [sum(2 if curve.margin(agents) >= 1 else 1 for agents in curve.asked) for curve in curves]
+    assert sum(len(curve.asked) for curve in curves) / len(curves) == pytest.approx(6.0, abs=0.05)
+    assert sum(costs) / len(costs) == pytest.approx(9.0, abs=0.05)
+
+
 def test_a_curve_made_to_mislead_takes_at_most_three_times_the_phases_of_bisection() -> None:
     curve = Curve(lambda agents: 1e6 if agents <= 1_100 else 1 - 1e-9)
     assert search(curve, Resolution(share=0.0)) == Bracket(1_100, 1_101)
