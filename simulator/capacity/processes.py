@@ -1,7 +1,10 @@
 """Pure functions in several processes, their results in order or as they come. Inputs are tasks of the questions."""
 
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
 from typing import Any
 
 from joblib import Parallel, cpu_count, delayed
@@ -21,8 +24,7 @@ def in_processes(tasks: Sequence[Task], progress: Progress | None, jobs: int | N
     if jobs <= 1:
         return [function(*arguments, progress=progress) for function, arguments in tasks]
     found = []
-    calls = [delayed(function)(*arguments, progress=None) for function, arguments in tasks]
-    for result in Parallel(n_jobs=jobs, return_as="generator")(calls):
+    for result in _played([delayed(function)(*arguments, progress=None) for function, arguments in tasks], jobs, "generator"):
         found.append(result)
         if progress:
             progress(str(result))
@@ -30,24 +32,43 @@ def in_processes(tasks: Sequence[Task], progress: Progress | None, jobs: int | N
 
 
 def as_finished(tasks: Sequence[Task], jobs: int | None) -> Iterator[tuple[int, Any]]:
-    """The place of each task and its result, in the order in which they end; called as in `in_processes`, without progress.
+    """The place of each task and its result, in the order in which they end; called as in `in_processes`, without progress."""
+    jobs = min(len(tasks), jobs or cpu_count())
+    if jobs <= 1:
+        yield from ((place, function(*arguments)) for place, (function, arguments) in enumerate(tasks))
+        return
+    calls = [delayed(_placed)(place, function, arguments) for place, (function, arguments) in enumerate(tasks)]
+    yield from _played(calls, jobs, "generator_unordered", batch_size=1)
+
+
+def _played(calls: Sequence[Any], jobs: int, order: str, **how: Any) -> Iterator[Any]:
+    """Results out of processes that do not hear Ctrl-C, which goes to all of a terminal's: this one hears it, and ends them.
 
     Raises
     ------
     UserError
         When a process was ended from outside, as a system out of memory does.
     """
-    jobs = min(len(tasks), jobs or cpu_count())
-    calls = [delayed(_placed)(place, function, arguments) for place, (function, arguments) in enumerate(tasks)]
-    if jobs <= 1:
-        yield from (function(*arguments) for function, arguments, _ in calls)
-        return
+    with _unheard():
+        results = Parallel(n_jobs=jobs, return_as=order, **how)(calls)
     try:
-        yield from Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(calls)
+        yield from results
     except BrokenExecutor as error:
-        raise UserError(
-            Mistake("", "jobs", f"one of {jobs} processes was ended from outside", "", "fewer of them need less memory")
-        ) from error
+        found = f"one of {jobs} processes was ended from outside"
+        raise UserError(Mistake("", "jobs", found, "", "fewer of them need less memory")) from error
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Processes that are started meanwhile ignore Ctrl-C. A thread beside the main one may not say so; its processes hear it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _placed(place: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[int, Any]:

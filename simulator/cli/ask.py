@@ -87,11 +87,12 @@ def run(
     """One operating point: what a number of agents gets from a deployment."""
     from simulator.capacity import run as play
     from simulator.capacity import summary_json
-    from simulator.cli.files import write_text
+    from simulator.cli.files import refuse_places, write_text
     from simulator.cli.screen import progress, show_json, show_sheets, tell_first_compile
     from simulator.report.pool_tables import inside_run
     from simulator.report.tables import run_sheet
 
+    refuse_places(html, timeline, csv and csv / "summary.csv")
     asked = _scenario(scenario, changes)
     outputs: dict[int, Output] = {}
     with progress() as tell:
@@ -135,12 +136,14 @@ def capacity(
     from simulator.capacity import answer_json
     from simulator.capacity import capacity as seek
     from simulator.capacity.results import Comparison
+    from simulator.cli.files import refuse_places
     from simulator.cli.screen import progress, show_json, show_sheets, tell_first_compile
     from simulator.report.pool_tables import inside
     from simulator.report.study_tables import attribution_sheets
     from simulator.report.tables import answers_sheet, power_sheet
     from simulator.report.uncertainty_tables import uncertainty_sheets
 
+    refuse_places(html, csv and csv / "answers.csv")
     changes = [*_with_draws(changes, draws), *(["studies=limits"] if attributed else [])]
     asked = _scenario(scenario, changes)
     with progress() as tell:
@@ -173,13 +176,14 @@ def compare(
     from simulator.capacity import compare as seek
     from simulator.capacity import comparison_json
     from simulator.capacity.systems import with_systems
-    from simulator.cli.files import write_text
+    from simulator.cli.files import refuse_places, write_text
     from simulator.cli.screen import json_text, progress, say, show_json, show_sheets, tell_first_compile
     from simulator.report.pool_tables import inside
     from simulator.report.study_tables import study_sheets
     from simulator.report.tables import answers_sheet, power_sheet, ratio_sheet, sprint_sheet
     from simulator.report.uncertainty_tables import uncertainty_sheets
 
+    refuse_places(*(out / name for name in ("report.html", "answers.json", "answers.csv", "points.csv", "studies.jsonl")))
     changes = [*_with_draws(changes, draws), *([f"studies={study}"] if study else [])]
     asked = _scenario(scenario, changes)
     if systems:

@@ -22,10 +22,11 @@ def derive_profile(
     """Fit the step-time law to aiconfigurator's measured operator tables and write a deployment (needs the extra 'aic')."""
     from simulator.calibration.aic_derive import Ask, derive
     from simulator.calibration.aic_rows import cells_text
-    from simulator.cli.files import write_text
+    from simulator.cli.files import refuse_places, write_text
     from simulator.cli.screen import say, show_sheets
     from simulator.report.aic_tables import derived_sheet
 
+    refuse_places(out, cells)
     found = derive(Ask(system, model, engine, tp, dp, ep, weights, estimates, extends))
     write_text(out, found.text)
     if cells is not None:

@@ -26,8 +26,9 @@ def fit(check: Check = False, write: Write = None, table: Table = "efficiencies"
 
     if write is not None:
         from simulator.calibration.fits import table_again
-        from simulator.cli.files import write_text
+        from simulator.cli.files import refuse_places, write_text
 
+        refuse_places(write)
         write_text(write, table_again(table))
         return
     with progress():

@@ -29,11 +29,13 @@ def fit_evidence(file: Path, name: str, profile: Path | None, html: Path | None)
     """Fit an evidence file: tables on stdout, profile and page where asked for. Without watts the times are fitted all the same."""
     from simulator.calibration.gpu_fit import fit_times, gemm_shares
     from simulator.calibration.gpu_fit_power import fit_gpu_power, strangers
+    from simulator.cli.files import refuse_places
     from simulator.cli.screen import progress, say, show_sheets
     from simulator.errors import UserError
     from simulator.hardware.load import load_system
     from simulator.report import gpu_tables as tables
 
+    refuse_places(profile, html)
     found, system = read_evidence(file), load_system(name)
     _refuse_dry_run(found, file)
     for line in (*strangers(found.about, system), *_lost(found)):

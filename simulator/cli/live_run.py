@@ -104,7 +104,7 @@ def play_live(asked: LiveRun, make_plan: MakePlan) -> tuple[Endpoint, Rows] | No
         found, end = asyncio.run(_live(asked, make_plan, client, power, clock, folder, rows))
     except Unreachable as error:
         raise UserError(Mistake(asked.command, "URL", str(error), "an endpoint that answers")) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, UserError):
         _tell_kept(asked, rows)
         raise
     if end is None:
@@ -123,8 +123,11 @@ def _refuse(asked: LiveRun, folder: RunFolder) -> None:
     """What cannot be done, before anybody is asked anything."""
     import sys
 
+    from simulator.cli.files import refuse_places
     from simulator.errors import Mistake, UserError
 
+    if not asked.plan_only:
+        refuse_places(*folder.files)
     if folder.used and not asked.resume and not asked.plan_only:
         raise UserError(Mistake(asked.command, "--out", f"{asked.out}, which has a run in it", "a new folder", "--resume goes on with it"))
     if asked.resume and not folder.used:

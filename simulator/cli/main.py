@@ -14,6 +14,7 @@ from simulator.cli.fit import fit
 from simulator.cli.record import record
 from simulator.cli.serve import serve
 from simulator.cli.size import size
+from simulator.cli.streams import FULL, give_up_stdout, open_what_is_closed
 from simulator.cli.sweep import sweep
 from simulator.cli.ui import ui
 from simulator.cli.validate import validate
@@ -23,12 +24,31 @@ from simulator.errors import UserError
 class Commands(TyperGroup):
     """The commands, with mistakes told in one line each on stderr, and no traceback."""
 
+    def main(self, *words: Any, **more: Any) -> Any:
+        open_what_is_closed()
+        return super().main(*words, **more)
+
+    def make_context(self, *words: Any, **more: Any) -> Any:
+        try:
+            return super().make_context(*words, **more)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            found = super().invoke(ctx)
+            sys.stdout.flush()
+            return found
         except UserError as error:
             for mistake in error.mistakes:
                 print(_one_line(str(mistake)), file=sys.stderr)
+            raise typer.Exit(ExitCode.BAD_INPUT) from None
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            give_up_stdout()
+            print(f"{error.filename or 'stdout'}: a place that cannot be written; {error.strerror}", file=sys.stderr)
             raise typer.Exit(ExitCode.BAD_INPUT) from None
         except MemoryError:
             print("out of memory: fewer agents, workers, KV blocks, seeds or trajectories take less", file=sys.stderr)

@@ -31,6 +31,7 @@ def calibrate_from(files: Sequence[Path], out: Path, model: str | None, told: Se
     from simulator.calibration.past_check import check_held
     from simulator.calibration.past_fit import fit_past, missing
     from simulator.calibration.past_run import read_past_run
+    from simulator.cli.files import refuse_places
     from simulator.cli.live_fit import publish
     from simulator.cli.provenance import provenance_of_rows
     from simulator.cli.run_folder import RunFolder
@@ -39,6 +40,7 @@ def calibrate_from(files: Sequence[Path], out: Path, model: str | None, told: Se
 
     if RunFolder(out).used:
         raise UserError(Mistake("calibrate", "--out", f"{out}, which has a live run in it", "another folder"))
+    refuse_places(out / "overlay.yaml", out / "report.html")
     limits = told_limits(told)
     runs = [read_past_run(file) for file in files]
     names = {run.model for run in runs if run.model}

@@ -79,11 +79,12 @@ def _measure(plan: Plan, out: Path, budget_s: float, index: int, *, dry_run: boo
     from simulator.calibration import gpu_run
     from simulator.calibration.gpu_evidence import Evidence, evidence_text, refuse_other_machine
     from simulator.calibration.gpu_small import small_plan
-    from simulator.cli.files import write_text
+    from simulator.cli.files import refuse_places, write_text
     from simulator.cli.gpu_fit import read_evidence
     from simulator.cli.screen import say
     from simulator.cli.version import version
 
+    refuse_places(out)
     device = "cpu" if dry_run else _cuda(index)
     meter = None if dry_run else _meter(index)
     about = gpu_run.provenance(device, meter, {"agentwatt": version(), "dry_run": "yes" if dry_run else "no"})

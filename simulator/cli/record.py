@@ -112,6 +112,7 @@ def _serve(proxy: Proxy) -> int:
 
 def _finish(journal: Path, out: Path, open_calls: int) -> None:
     """The native file in place of the journal, or nothing when nothing was recorded."""
+    from simulator.cli.files import remove_journal
     from simulator.cli.screen import say
     from simulator.cli.sets import write_set
     from simulator.errors import UserError
@@ -127,8 +128,12 @@ def _finish(journal: Path, out: Path, open_calls: int) -> None:
         say("no call was recorded; nothing is written")
         journal.unlink()
         return
-    write_set(found, out)
-    journal.unlink()
+    try:
+        write_set(found, out)
+    except (KeyboardInterrupt, UserError):
+        say(f"{journal} has every finished call; to end it: agentwatt trajectories convert {journal} {out}")
+        raise
+    remove_journal(journal)
 
 
 def _labels(given: list[str]) -> dict[str, str]:

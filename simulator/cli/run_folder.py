@@ -36,6 +36,11 @@ class RunFolder:
         """Whether rows are there."""
         return (self.path / CELLS).exists()
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What is written before the first cell and with each."""
+        return tuple(self.path / name for name in (ENDPOINT, PLAN, REQUESTS, CELLS))
+
     def begin(self, endpoint: Endpoint, plan_text: str, rows: Rows) -> None:
         """Writes what is known before the first cell, and the rows that are gone on from."""
         from simulator.calibration.cell_file import cell_line, endpoint_text, request_line

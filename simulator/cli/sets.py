@@ -72,7 +72,7 @@ def plot(
     agents: Annotated[int, typer.Option("--agents", min=1, help="Agents at work at once, for reuse against cache size.")] = 16,
 ) -> None:
     """Draw lengths, growth, delays and reuse of one or several sets."""
-    from simulator.cli.files import write_bytes
+    from simulator.cli.files import refuse_places, write_bytes
     from simulator.cli.provenance import provenance_of_rows
     from simulator.cli.screen import say
     from simulator.errors import Mistake, UserError
@@ -81,6 +81,7 @@ def plot(
 
     if out.suffix not in (".html", ".png"):
         raise UserError(Mistake(str(out), "--out", repr(out.suffix), ".html or .png"))
+    refuse_places(out)
     sets = [load_trajectories(source) for source in sources]
     command = shlex.join(["agentwatt", "trajectories", "plot", *sources, "--agents", str(agents), "--out", str(out)])
     made = provenance_of_rows("trajectories", " and ".join(found.name for found in sets), command, sets)
@@ -269,11 +270,13 @@ def _weighted(text: str) -> tuple[str, float]:
 
 
 def refuse_name(out: Path) -> None:
-    """Before anything is read: a native file is known by its name too."""
+    """Before anything is read: a native file is known by its name too, and its place is one that can be written."""
+    from simulator.cli.files import refuse_places
     from simulator.errors import Mistake, UserError
 
     if not out.name.endswith((".jsonl", ".jsonl.gz")):
         raise UserError(Mistake(str(out), "OUT", repr(out.name), "a name that ends in .jsonl or .jsonl.gz"))
+    refuse_places(out)
 
 
 def _save(found: TrajectorySet, out: Path) -> None:

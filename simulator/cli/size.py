@@ -40,9 +40,11 @@ def size(
     from simulator.capacity.document import parse_overrides
     from simulator.capacity.size import size as seek
     from simulator.capacity.size_json import size_json
+    from simulator.cli.files import refuse_places
     from simulator.cli.screen import progress, show_json, show_sheets, tell_first_compile
     from simulator.report.size_tables import size_sentences, size_sheets, sums_sheet
 
+    refuse_places(html, csv and csv / "plans.csv")
     flags = {"agents": agents, "power_mw": mw, "systems": racks, "usd_per_hour": usd_per_hour, "spare": spare, "price": price}
     changes = [*(changes or []), *(f"size.{key}={value}" for key, value in flags.items() if value is not None)]
     asked = load_scenario(scenario, parse_overrides(changes))

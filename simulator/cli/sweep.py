@@ -81,7 +81,7 @@ def _played(plan: SweepPlan, out: Path, tell: Progress, jobs: int | None, dask: 
     """The sweep, with what an earlier run in the same folder finished, and its files."""
     from simulator.capacity.sweep import play_sweep
     from simulator.cli.files import write_bytes, write_text
-    from simulator.cli.screen import tell_first_compile
+    from simulator.cli.screen import say, tell_first_compile
     from simulator.cli.sweep_journal import SweepJournal
     from simulator.report.export import csv_text
     from simulator.report.sweep_frame import finished_rows, parquet_bytes, sweep_frame
@@ -98,6 +98,7 @@ def _played(plan: SweepPlan, out: Path, tell: Progress, jobs: int | None, dask: 
         write_bytes(table, parquet_bytes(found, command))
     except BaseException:
         journal.close()
+        say(f"finished points are kept in {journal.path}; the same command goes on")
         raise
     journal.remove()
     return found

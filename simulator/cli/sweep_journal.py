@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from simulator.cli.files import remove_journal
 from simulator.errors import Mistake, UserError
 
 
@@ -62,7 +63,7 @@ class SweepJournal:
         except OSError as error:
             written, why = 0, f"a place that cannot be written: {error.strerror}"
         if written != len(line):
-            raise UserError(Mistake(str(self.path), "", why, hint="make room; the same command goes on, finished points are kept"))
+            raise UserError(Mistake(str(self.path), "", why, hint="make room"))
 
     def close(self) -> None:
         """Lets go of the file, which stays for the next run."""
@@ -70,5 +71,7 @@ class SweepJournal:
 
     def remove(self) -> None:
         """Ends the journal once its rows are in the sweep's table."""
-        self.path.unlink(missing_ok=True)
-        self.close()
+        try:
+            remove_journal(self.path)
+        finally:
+            self.close()

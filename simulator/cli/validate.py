@@ -43,10 +43,11 @@ def validate(
     rows_out: RowsOut = None,
 ) -> None:
     """Predict measured serving rows by simulation, and show the errors: by system, model, engine and quantity, fit and check apart."""
-    from simulator.cli.files import write_text
+    from simulator.cli.files import refuse_places, write_text
     from simulator.cli.screen import say, show_json, show_sheets
     from simulator.report.validation import pairs_json, validation_sheets
 
+    refuse_places(html, rows_out)
     rows = _chosen(_read(file), system, model, quantity, str(file or "evidence"))
     if rows_out is not None:
         from simulator.calibration.evidence import rows_text

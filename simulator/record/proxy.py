@@ -218,6 +218,7 @@ class Relay(BaseHTTPRequestHandler):
         if call is None:
             self.server.tell("a call without usage and without text is left out")
             return
+        self.server.open_calls.discard(id(self))
         took = f"{call.end_s - call.start_s:.1f} s"
         about = f", estimated: {call.estimated}" if call.estimated else ""
         self.server.tell(

@@ -6,19 +6,23 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def listening(*words: str, cwd: Path | None = None) -> Iterator[tuple[subprocess.Popen[str], int, list[str]]]:
+def listening(
+    *words: str, cwd: Path | None = None, module: str = "simulator.cli.main", preexec_fn: Callable[[], None] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], int, list[str]]]:
     """A running ``agentwatt``: its process, its port, and the lines of its stderr so far."""
-    command = [sys.executable, "-m", "simulator.cli.main", *words]
+    command = [sys.executable, "-m", module, *words]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, env=environment)
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=cwd, env=environment, preexec_fn=preexec_fn, **pipes)
     said: list[str] = []
     assert process.stderr is not None
     assert process.stdout is not None

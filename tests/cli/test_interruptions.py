@@ -5,9 +5,13 @@ does when a disk is full. Who runs as root may write in a folder that is read-on
 """
 
 import json
+import os
 import re
 import resource
+import shlex
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,7 +65,8 @@ def test_a_sweep_on_a_full_disk_keeps_its_points_and_goes_on(
     command("run", tiny)  # what is compiled may be written before the disk is full
     with files_of_at_most(5_000):
         said = told(command("sweep", tiny, *SWEEP, "--out", str(tmp_path)))
-    assert "make room; the same command goes on, finished points are kept" in said
+    assert "make room" in said
+    assert "finished points are kept" in said
     kept = [line for line in journal.read_text(encoding="utf-8").split("\n")[:-1] if json.loads(line)]
     assert 1 <= len(kept) < 4
     again: list[Any] = []
@@ -137,15 +142,53 @@ def test_ctrl_c(command: Command, tiny: str, tmp_path: Path, monkeypatch: pytest
     result = command(*(word.format(tiny=tiny, out=tmp_path / "out") for word in words))
     assert result.exit_code == ExitCode.INTERRUPTED
     assert "interrupted" in result.stderr
+    assert "the same command goes on" in result.stderr or words[0] != "sweep"
     assert not (tmp_path / "out" / "sweep.parquet").exists()
 
 
-def test_a_clock_that_is_set_back_changes_no_duration() -> None:
-    """The wall clock only dates things; what is measured or waited for goes by a clock that nobody sets."""
+def test_the_time_of_day_is_asked_for_dates_alone() -> None:
+    """What is measured or waited for goes by a clock that nobody sets; what becomes of it otherwise, `test_stages.py` tries."""
     source = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in (ROOT / "simulator").rglob("*.py")}
     assert {name for name, text in source.items() if "time.time()" in text} == {
         "simulator/cli/live_run.py", "simulator/serve/answer.py", "simulator/serve/app.py",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("option", "place", "found"),
+    [("--timeline", "folder", "a folder"), ("--html", "pipe", "a device, a pipe"), ("--html", "/dev/null", "a device, a pipe")],
+    ids=["folder", "pipe", "device"],
+)
+def test_what_is_no_file_stays_and_nothing_is_played(
+    command: Command, tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, place: str, found: str
+) -> None:
+    """A file is renamed to its place, which would put a file where a device was."""
+    monkeypatch.setattr("simulator.capacity.run", lambda *_, **__: pytest.fail("it is refused before the work"))
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    assert f"found {found}" in told(command("run", tiny, option, str(tmp_path / place)))
+    assert not Path("/dev/null").is_file()
+
+
+def test_a_link_stays_one_and_its_file_is_written(command: Command, tiny: str, tmp_path: Path) -> None:
+    (tmp_path / "page.json").symlink_to(tmp_path / "elsewhere.json")
+    assert command("run", tiny, "--timeline", str(tmp_path / "page.json")).exit_code == 0
+    assert (tmp_path / "page.json").is_symlink()
+    assert (tmp_path / "elsewhere.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("streams", "status", "said"),
+    [(">/dev/full", 2, "stdout: a place that cannot be written; No space left on device"), (">&-", 0, "wall time"), (">&- 2>&-", 0, "")],
+    ids=["full", "closed", "both closed"],
+)
+def test_a_stdout_that_takes_nothing(tiny: str, streams: str, status: int, said: str) -> None:
+    words = shlex.join([sys.executable, "-m", "simulator.cli.main", "run", tiny])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(f"{words} {streams}", shell=True, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == status
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_calibration_whose_folder_cannot_be_made_asks_no_cell(command: Command, blocked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
