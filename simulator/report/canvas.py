@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
@@ -131,9 +132,20 @@ def draw(name: str, size_in: tuple[float, float], paint: Callable[[Canvas], None
         matplotlib.rcParams["svg.hashsalt"] = f"agentwatt-{name}"
         paint(figure)
         _shorten(figure)
+        _lay_out(figure)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _inline(text.getvalue(), name, alt)
+
+
+def _lay_out(figure: Canvas) -> None:
+    """Places everything once and for all; an engine that stays with the figure has all of it drawn once more for that, to nowhere."""
+    FigureCanvasSVG(figure)
+    figure.set_dpi(FigureCanvasSVG.fixed_dpi)
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
+    figure.set_layout_engine(None)
 
 
 def _shorten(figure: Canvas) -> None:
@@ -142,9 +154,10 @@ def _shorten(figure: Canvas) -> None:
     def short(text: str, most: int = LABEL_CHARACTERS) -> str:
         return "\n".join(line if len(line) <= most else f"{line[: most - 1]}…" for line in text.split("\n"))
 
-    for text in figure.findobj(Text):
+    found = figure.findobj(lambda artist: isinstance(artist, Text | Legend))
+    for text in (artist for artist in found if isinstance(artist, Text)):
         text.set_text(short(text.get_text(), LINE_CHARACTERS))
-    for text in (text for legend in figure.findobj(Legend) for text in legend.get_texts()):
+    for text in (text for artist in found if isinstance(artist, Legend) for text in artist.get_texts()):
         text.set_text(short(text.get_text()))
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         whole = axis.get_major_formatter()

@@ -48,7 +48,8 @@ QUALITIES = {
 
 def plain(text: object) -> str:
     """Text without control characters, so that a name can neither move a cursor nor break a line."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    line = str(text)
+    return line if line.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
 
 
 def words(key: str) -> str:
