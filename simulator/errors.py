@@ -46,3 +46,7 @@ class UserError(Exception):
     def __init__(self, mistakes: Mistake | Sequence[Mistake]) -> None:
         self.mistakes: tuple[Mistake, ...] = (mistakes,) if isinstance(mistakes, Mistake) else tuple(mistakes)
         super().__init__("\n".join(str(m) for m in self.mistakes))
+
+    def __reduce__(self) -> tuple[type["UserError"], tuple[tuple[Mistake, ...]]]:
+        """Its mistakes, where another process found them; an exception's own way is to be made again from its message."""
+        return UserError, (self.mistakes,)

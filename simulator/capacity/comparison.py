@@ -8,11 +8,10 @@ from simulator.capacity.attribute import attribute
 from simulator.capacity.build import Prepared, load_profiles, prepare
 from simulator.capacity.contrast import contrasts_of
 from simulator.capacity.cost import costs_of
-from simulator.capacity.hold import BASES, answer_all, compile_kernel
+from simulator.capacity.hold import BASES, answer_beside
 from simulator.capacity.journal import Journal
 from simulator.capacity.metrics import Window
 from simulator.capacity.point import Progress, play_window
-from simulator.capacity.processes import in_processes
 from simulator.capacity.results import Answer, Comparison, Sprint
 from simulator.capacity.scenario import FixedLoad, Phase, Scenario
 from simulator.capacity.studies import play_studies
@@ -56,9 +55,8 @@ def compare(scenario: Scenario, progress: Progress | None = None, jobs: int | No
     cells = scenario.cell_scenarios()
     for cell in cells:
         load_profiles(cell)  # bad input is told before anything runs
-    compile_kernel(cells[0])
-    sprints = best_sprints(in_processes([(sprint, (cell,)) for cell in cells], progress, jobs))
-    answers = answer_all(cells, progress, jobs)
+    answers, tests = answer_beside(cells, [(sprint, (cell,)) for cell in cells], progress, jobs)
+    sprints = best_sprints(tests)
     answers, uncertain = carry(cells, answers, pairs(answers), progress, jobs)
     if "limits" in scenario.studies:
         answers = attribute(cells, answers, progress, jobs, journal)

@@ -3,18 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from statistics import median_low
+from typing import Any
 
 from simulator.capacity.attribute import attribute
 from simulator.capacity.build import prepare
 from simulator.capacity.limiter import Pressure, find_limiter
 from simulator.capacity.point import Progress, play_window
-from simulator.capacity.processes import in_processes
+from simulator.capacity.processes import Task, in_processes
 from simulator.capacity.results import Answer, PowerBases, Summary
 from simulator.capacity.scenario import Phase, Scenario
 from simulator.capacity.search import is_monotone, knee
 from simulator.capacity.seed_search import SeedAnswer, search_seed
 from simulator.capacity.slo import E2E_SPEED, SPEED, TTFT
 from simulator.capacity.uncertainty import carry
+from simulator.engine.kept import is_kept
+from simulator.engine.kernel import advance
 
 BASES = ("accelerator", "tdp", "nameplate", "facility")
 INTERVAL_KIND = "smallest and largest answer of the seeds"
@@ -52,17 +55,30 @@ def capacity(scenario: Scenario, progress: Progress | None = None, jobs: int | N
 
 def answer_all(scenarios: Sequence[Scenario], progress: Progress | None = None, jobs: int | None = None) -> list[Answer]:
     """The answers of several scenarios: the full protocol for each one's first seed, then all other seeds around what it found."""
+    return answer_beside(scenarios, (), progress, jobs)[0]
 
+
+def answer_beside(
+    scenarios: Sequence[Scenario], others: Sequence[Task], progress: Progress | None, jobs: int | None
+) -> tuple[list[Answer], list[Any]]:
+    """The answers of several scenarios, and the results of tasks that processes do while the longest of the first seeds lasts."""
     if jobs != 1:
-        compile_kernel(scenarios[0])
-    firsts = in_processes([(search_seed, (s, s.seeds[0], None)) for s in scenarios], progress, jobs)
+        compile_once(scenarios[0])
+    found = in_processes([*((search_seed, (s, s.seeds[0], None)) for s in scenarios), *others], progress, jobs)
+    firsts, beside = found[: len(scenarios)], found[len(scenarios) :]
     rest = [(search_seed, (s, seed, first.bracket)) for s, first in zip(scenarios, firsts, strict=True) for seed in s.seeds[1:]]
     later = iter(in_processes(rest, progress, jobs))
-    return [answer([first, *(next(later) for _ in s.seeds[1:])]) for s, first in zip(scenarios, firsts, strict=True)]
+    return [answer([first, *(next(later) for _ in s.seeds[1:])]) for s, first in zip(scenarios, firsts, strict=True)], beside
+
+
+def compile_once(scenario: Scenario) -> None:
+    """Compiles the kernel unless that was done before on this machine, so that processes which all want it find it on disk."""
+    if not is_kept(advance):
+        compile_kernel(scenario)
 
 
 def compile_kernel(scenario: Scenario) -> None:
-    """Runs the kernel for one simulated second, so that it is compiled, and on disk for other processes, before they all want it."""
+    """Runs the kernel for one simulated second, so that this process has it ready, and others find it on disk."""
     prepared = prepare(scenario, scenario.seeds[0])
     play_window(replace(prepared, scenario=replace(scenario, phase=Phase(0.0, 0.0, 1.0, 0, 0, 0, 1.0))), 1)
 

@@ -24,7 +24,8 @@ def in_processes(tasks: Sequence[Task], progress: Progress | None, jobs: int | N
     if jobs <= 1:
         return [function(*arguments, progress=progress) for function, arguments in tasks]
     found = []
-    for result in _played([delayed(function)(*arguments, progress=None) for function, arguments in tasks], jobs, "generator"):
+    calls = [delayed(function)(*arguments, progress=None) for function, arguments in tasks]
+    for result in _played(calls, jobs, "generator"):
         found.append(result)
         if progress:
             progress(str(result))
@@ -38,10 +39,10 @@ def as_finished(tasks: Sequence[Task], jobs: int | None) -> Iterator[tuple[int, 
         yield from ((place, function(*arguments)) for place, (function, arguments) in enumerate(tasks))
         return
     calls = [delayed(_placed)(place, function, arguments) for place, (function, arguments) in enumerate(tasks)]
-    yield from _played(calls, jobs, "generator_unordered", batch_size=1)
+    yield from _played(calls, jobs, "generator_unordered")
 
 
-def _played(calls: Sequence[Any], jobs: int, order: str, **how: Any) -> Iterator[Any]:
+def _played(calls: Sequence[Any], jobs: int, order: str) -> Iterator[Any]:
     """Results out of processes that do not hear Ctrl-C, which goes to all of a terminal's: this one hears it, and ends them.
 
     Raises
@@ -50,7 +51,7 @@ def _played(calls: Sequence[Any], jobs: int, order: str, **how: Any) -> Iterator
         When a process was ended from outside, as a system out of memory does.
     """
     with _unheard():
-        results = Parallel(n_jobs=jobs, return_as=order, **how)(calls)
+        results = Parallel(n_jobs=jobs, return_as=order, batch_size=1)(calls)
     try:
         yield from results
     except BrokenExecutor as error:

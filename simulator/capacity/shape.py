@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from simulator.capacity.build import Prepared, prepare
-from simulator.capacity.hold import answer, compile_kernel
+from simulator.capacity.hold import answer, compile_once
 from simulator.capacity.point import Progress, engine_words
 from simulator.capacity.processes import in_processes
 from simulator.capacity.results import Answer
@@ -160,7 +160,7 @@ def find_shape(
     made = [base.mapping(c.shape) for c in chosen]
     tasks = [_task(scenario, prepared, None, reference)]
     tasks += [_task(scenario, prepared, mapping, c.paper) for mapping, c in zip(made, chosen, strict=True)]
-    compile_kernel(scenario)
+    compile_once(scenario)
     own, *found = [answer([seed]) for seed in in_processes([(_held, task) for task in tasks], progress, jobs)]
     tried = [_tried(c, base, a) for c, a in zip(chosen, found, strict=True)]
     return ShapeAnswer(

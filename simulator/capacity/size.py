@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from simulator.capacity.build import load_profiles, tier_of
 from simulator.capacity.demand import Demand
-from simulator.capacity.hold import answer_all, compile_kernel
+from simulator.capacity.hold import answer_all
 from simulator.capacity.plan import Plan, plan_for
 from simulator.capacity.point import Progress
 from simulator.capacity.results import Answer
@@ -82,7 +82,6 @@ def size(scenario: Scenario, progress: Progress | None = None, jobs: int | None 
     cells = scenario.cell_scenarios() if scenario.cells else (scenario,)
     profiles = [load_profiles(cell) for cell in cells]  # bad input is told before anything runs
     _one_promise(scenario, [cell.slo or tier_of(deployment) for cell, (_, _, deployment) in zip(cells, profiles, strict=True)])
-    compile_kernel(cells[0])
     answers, _ = carry(cells, answer_all(cells, progress, jobs), (), progress, jobs)
     return plans_for(answers, [system for system, _, _ in profiles], scenario.size)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.capacity.cluster import on_cluster
-from simulator.capacity.hold import compile_kernel
+from simulator.capacity.hold import compile_once
 from simulator.capacity.point import Progress
 from simulator.capacity.processes import as_finished
 from simulator.capacity.sweep_axes import read_axes
@@ -140,7 +140,7 @@ def _played(
         return
     for point in points:  # one that cannot run says so in its row
         with suppress(UserError):
-            compile_kernel(point.scenario)
+            compile_once(point.scenario)
             break
     yield from as_finished([(answer_point, (point.scenario, plan.ask)) for point in points], jobs)
 

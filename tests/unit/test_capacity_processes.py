@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from simulator.capacity.processes import Task, as_finished, in_processes
-from simulator.errors import UserError
+from simulator.errors import Mistake, UserError
 
 
 def deaf(**_: Any) -> tuple[int, bool]:
@@ -16,6 +16,16 @@ def deaf(**_: Any) -> tuple[int, bool]:
 
 def ended(**_: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def mistaken(**_: Any) -> None:
+    raise UserError([Mistake("one.yaml", "seeds", "0"), Mistake("two.yaml", "agents", line=3)])
+
+
+def test_mistakes_come_whole_from_another_process() -> None:
+    with pytest.raises(UserError) as caught:
+        in_processes([(mistaken, ())] * 2, None, 2)
+    assert caught.value.mistakes == (Mistake("one.yaml", "seeds", "0"), Mistake("two.yaml", "agents", line=3))
 
 
 def test_ctrl_c_is_heard_by_one_process() -> None:
