@@ -1,6 +1,7 @@
 """What served engines take over their operators: a known one is recovered, and held-back rows stay unseen."""
 
 from dataclasses import replace
+from statistics import median
 
 import pytest
 
@@ -10,6 +11,7 @@ from simulator.calibration.predict import SEED, play_row
 from simulator.capacity.fleet import engine_pools
 from simulator.catalog import folder
 from simulator.errors import UserError
+from simulator.hardware.load import load_deployment
 from simulator.hardware.served import read_served, served, served_text
 
 
@@ -59,3 +61,19 @@ def test_a_bad_table_says_where(tmp_path) -> None:
     path.write_text("engine,family,prefill,request_s,rows,tpot_error,ttft_error\nsglang,x,long,0,4,0,0\n")
     with pytest.raises(UserError, match=r"sglang/x.*numbers"):
         read_served(path)
+
+
+def test_the_law_of_the_compared_h200_tells_its_served_rows() -> None:
+    """8 x H200, TP8, V4-Pro by SGLang, 64 to 4,096 clients: with its operators alone the law would be up to 24 % short."""
+    law = load_deployment("hgx_h200_v4pro_20tps_sglang").pools[0].law
+    rows = [r for r in shipped_rows() if r.id.startswith("sglang_dsv4_h200_pro") and r.concurrency >= 64]
+    errors = []
+    for trial in trials_of(rows):
+        serving = trial.serving
+        deployment = replace(serving.deployment, pools=tuple(replace(pool, law=law) for pool in serving.deployment.pools))
+        pools = engine_pools(serving.system, serving.model, deployment)
+        played = play_row(trial.row, serving._replace(deployment=deployment, pools=pools), trial.load, SEED)
+        errors.append(played.tpot_ms / trial.row.tpot_ms - 1)
+    assert len(errors) == 4
+    assert max(map(abs, errors)) < 0.13
+    assert median(map(abs, errors)) < 0.08

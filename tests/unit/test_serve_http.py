@@ -110,15 +110,24 @@ def test_whole_answers_on_one_connection() -> None:
 
 
 def test_a_stream_comes_step_by_step() -> None:
+    """No sooner than 39 steps of 2 ms after it was asked for, and spread over them: in one of a few tries, for a busy machine reads late."""
+    spreads = []
+
     async def client(serving: Serving) -> None:
         reader, writer = await serving.connect()
+        asked = time.monotonic()
         writer.write(post({"prompt": [1], "max_tokens": 40, "stream": True}))
         times = [time.monotonic() async for line in reader if line.startswith(b"data: {")]
         assert len(times) == 40
-        assert times[-1] - times[0] + 0.004 >= 0.039 * 2
+        assert times[-1] - asked >= 0.039 * 2
+        spreads.append(times[-1] - times[0])
         writer.close()
 
-    Serving().run(client)
+    for _ in range(5):
+        Serving().run(client)
+        if spreads[-1] + 0.004 >= 0.039 * 2:
+            return
+    raise AssertionError(f"tokens came within {max(spreads):.3f} s of each other")
 
 
 def test_bodies_in_chunks_and_old_clients() -> None:
