@@ -20,8 +20,8 @@ TINY = str(ROOT / "tests" / "cli" / "tiny.yaml")
 RUN = ["run", TINY, "--agents", "2", "--json", "--set", "seeds=2", "--set", "deployment.drafts=3"]
 CAPACITY = ["capacity", TINY, "--json"]
 HASHES = {
-    "run": "33a95f45930d33e47d255378aed3ef0dce74ce29731b1e4363aefe01caa87bc1",
-    "capacity": "8f4013bf68598a687626a90a9ddc1300838cce8dd0461fffa5630e790e661358",
+    "run": "34b857f376f308dbcb754801234fe13b69a2a64476f1a4cc2050e20ee9a6a549",
+    "capacity": "cfa983f0692b8310408e3211a83c88b3af989a72f4674c0cac4a0e01aae0bae5",
 }
 
 
