@@ -99,7 +99,7 @@ def drawn_phases(count: int) -> Iterator[tuple[Prepared, int]]:
             "slo.ttft_s": float(rng.choice([2, 10, 30])),
         }
         prepared = prepare(load_scenario("capacity_h200", changes), int(rng.integers(1, 1_000)))
-        yield from ((prepared, int(agents)) for agents in rng.integers(2, 24, 12))
+        yield from ((prepared, int(agents)) for agents in rng.choice(np.arange(2, 24), 12, replace=False))
 
 
 def just_held(window: Window) -> Iterator[SLO]:
