@@ -147,10 +147,10 @@ LAWS: list[tuple[str, list[tuple[str, str, str]], str]] = [
         [
             (
                 "kernel",
-                "        pj = min(wanted_pj(world, state, rank, duration_ps, queries), kind[P_CAP_MW] * (duration_ps // 1000))",
+                "        pj = min(wanted_pj(world, state, rank, duration_ps, queries), kind[P_CAP_MW] * quotient(duration_ps, 1000))",
                 "        pj = wanted_pj(world, state, rank, duration_ps, queries)",
             ),
-            ("kernel", "energy_uj += kind[P_GPUS] * pj // 1_000_000", "energy_uj += kind[P_GPUS] * pj // 1_000"),
+            ("kernel", "quotient(kind[P_GPUS] * pj, 1_000_000)", "quotient(kind[P_GPUS] * pj, 1_000)"),
             ("kernel", "kind[P_FLOOR_MW] * duration_ns + load_pj,", "load_pj,"),
         ],
         LAW + "test_energy_lies_between_floor_and_cap",
@@ -265,7 +265,7 @@ LAWS: list[tuple[str, list[tuple[str, str, str]], str]] = [
 
 JUDGED: dict[str, str] = {
     # by the beginning of its name
-    "kernel begin_step: totals[T_FLOOR] += kind[P_FLOOR_PS] // 1000 totals[T_SHARED]": (
+    "kernel take_step: totals[T_FLOOR] += quotient(kind[P_FLOOR_PS], 1000) totals[T_SHARED]": (
         "Equivalent: two sums that know nothing of each other."
     ),
     "kernel release: keep_tail(world, state, rank, lane, tokens) hash_blocks": (

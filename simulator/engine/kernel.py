@@ -18,13 +18,15 @@ from numba import njit
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
+import simulator.engine.hints as engine_hints
 import simulator.engine.tables as engine_tables
 import simulator.engine.world as engine_world
 import simulator.workload.arrays as workload_arrays
 from simulator.engine.bounds import refuse_beyond_64_bits
 from simulator.engine.growth import first_growth, growth_period
+from simulator.engine.hints import LINE, prefetch, quotient
 from simulator.engine.kept import kept
-from simulator.engine.tables import LINE, bundle, prefetch
+from simulator.engine.tables import bundle
 from simulator.engine.world import (
     BATCH_PREFILL_FIRST,
     CACHE_BLOCKS,
@@ -71,7 +73,7 @@ from simulator.engine.world import (
 from simulator.units import PS_PER_S
 from simulator.workload.arrays import SCOPE_PLAY, SCOPE_TRAJECTORY
 
-SOURCES = (sys.modules[__name__], engine_tables, engine_world, workload_arrays)
+SOURCES = (sys.modules[__name__], engine_hints, engine_tables, engine_world, workload_arrays)
 """The modules in whose files compiled code and its constants stand."""
 
 Ints = NDArray[np.int64]
@@ -81,9 +83,9 @@ AWAY, WAITING, PREFILL, DECODE, DRAIN, CLAIMING, PREFILLED, MOVING, LOADING, ARR
 its prefill or after it; its KV under way from a prefill rank or the host tier; or there, until the next step."""
 
 (
-    NOW, ADMISSIONS, HALTED, PLAYS, ISSUED, ACTIVE, TURN, DECODE_TURN, CALL_ROWS, EVENT_ROWS, BIN_PS, SLOTS_USED, SLOTS_FREE, NAMES_USED,
-    NAMES_FREE, SENDS, BEHIND, SEAT_USES, LOGGING, STARTED, FAULT,
-) = range(21)  # fmt: skip
+    NOW, ADMISSIONS, HALTED, PLAYS, ISSUED, ACTIVE, TURN, DECODE_TURN, CALL_ROWS, EVENT_ROWS, BIN_PS, BIN, BIN_END_PS, SLOTS_USED,
+    SLOTS_FREE, NAMES_USED, NAMES_FREE, SENDS, BEHIND, SEAT_USES, LOGGING, STARTED, COASTED, FAULT,
+) = range(24)  # fmt: skip
 """Entries of `State.clock`."""
 
 BLOCKED_NOT, BLOCKED_MEMORY, BLOCKED_SEATS, BLOCKED_BUDGET = range(4)
@@ -151,16 +153,16 @@ D_NODE, D_START, D_LIST, PATH_COLUMNS = range(4)
 #   pool, worker, number: where it stands; port: the rank whose link port it uses, and port_free_ps when that is free; plain: free blocks
 #   without content, taken first; idle_blocks: free blocks with cached content; old, new: ends of the list of idle slots, least recently
 #   freed first; context_milli: summed context of the decoding calls in thousandths of a token; bound: threads bound by affinity; clock:
-#   decode steps done; parked: calls that hold a seat and wait for KV; pinned: prefilled calls whose blocks have not moved yet; full: why
-#   a call did not fit, and nothing was given back since; pause: steps for which prefill pauses; reserved: blocks of all seated calls with
-#   the longest answers; owed: blocks that parked calls will still ask for; claim: 1 when the queue is to be looked at; claim_blocked: why
-#   its head waits for a decode seat.
+#   decode steps done; phase: the same modulo the growth period; parked: calls that hold a seat and wait for KV; pinned: prefilled calls
+#   whose blocks have not moved yet; full: why a call did not fit, and nothing was given back since; pause: steps for which prefill pauses;
+#   reserved: blocks of all seated calls with the longest answers; owed: blocks that parked calls will still ask for; claim: 1 when the
+#   queue is to be looked at; claim_blocked: why its head waits for a decode seat.
 (
     R_POOL, R_WORKER, R_NUMBER, R_PORT, R_PLAIN, R_IDLE_BLOCKS, R_OLD, R_NEW, R_RUN_HEAD, R_RUN_TAIL, R_RUNNING, R_WAIT_HEAD, R_WAIT_TAIL,
     R_WAITING, R_LAND_HEAD, R_LAND_TAIL, R_LANDED, R_DECODING, R_CONTEXT_MILLI, R_BOUND, R_SATURATED, R_PREFILLING, R_CLOCK, R_PARKED,
-    R_PINNED, R_FULL, R_PAUSE, R_RATIO_MICRO, R_RESERVED, R_OWED, R_CLAIM, R_CLAIM_BLOCKED, R_HOST_FREE_PS, R_PORT_FREE_PS,
+    R_PINNED, R_FULL, R_PAUSE, R_RATIO_MICRO, R_RESERVED, R_OWED, R_CLAIM, R_CLAIM_BLOCKED, R_HOST_FREE_PS, R_PORT_FREE_PS, R_PHASE,
     RANK_COLUMNS,
-) = range(35)  # fmt: skip
+) = range(36)  # fmt: skip
 
 # Columns of `State.workers`: first rank and number of ranks; steps begun; end of the step under way, NEVER when idle; calls that are or may
 # be work for a step.
@@ -1630,7 +1632,7 @@ def more_blocks(rules, kind, lanes, lane, tokens):
 def serve_running(world, state, rank, budget, decodes, prefills):
     """Give every running call its tokens and blocks, those that decode, those that prefill, or both. Returns the budget left."""
     lanes, ranks, kind = state.lanes, state.ranks, world.pools[state.ranks[rank, R_POOL]]
-    growing = state.growing[rank, ranks[rank, R_CLOCK] % kind[P_PERIOD]] if decodes else 0
+    growing = state.growing[rank, ranks[rank, R_PHASE]] if decodes else 0
     need, left = growing, budget
     if prefills:
         for i in range(ranks[rank, R_PREFILLING]):
@@ -1655,7 +1657,7 @@ def serve_running(world, state, rank, budget, decodes, prefills):
 def serve_in_order(world, state, rank, budget, decodes, prefills):
     """As `serve_running` when blocks are short: in admission order, calls giving way."""
     lanes, ranks, kind = state.lanes, state.ranks, world.pools[state.ranks[rank, R_POOL]]
-    bucket = ranks[rank, R_CLOCK] % kind[P_PERIOD]
+    bucket = ranks[rank, R_PHASE]
     lane = ranks[rank, R_RUN_HEAD]
     while lane >= 0:
         tokens, need = 0, 0
@@ -2030,13 +2032,13 @@ def wanted_pj(world, state, rank, duration_ps, queries):
     ranks, pool = state.ranks, state.ranks[rank, R_POOL]
     kind, chunk = world.pools[pool], state.chunk[rank]
     served = chunk[C_SERVED]
-    context = ranks[rank, R_CONTEXT_MILLI] // 1000 if served > 0 else 0
+    context = quotient(ranks[rank, R_CONTEXT_MILLI], 1000) if served > 0 else 0
     tokens = served * (1 + kind[P_DRAFTS]) + chunk[C_TOKENS]
     hbm_ps = world.spans[1, pool, min(queries, kind[P_SHARED_HBM_LAST])]
     hbm_ps += kind[P_SEQ_HBM] * served + ((kind[P_CTX_HBM] * context) >> 10)
     flop_ps = kind[P_TOKEN_FLOP] * tokens + ((kind[P_PAIR_FLOP] * chunk[C_PAIRS]) >> 11)
-    duration_ns = duration_ps // 1000
-    load_pj = kind[P_HBM_MW] * (hbm_ps // 1000) + kind[P_FLOP_MW] * (flop_ps // 1000)
+    duration_ns = quotient(duration_ps, 1000)
+    load_pj = kind[P_HBM_MW] * quotient(hbm_ps, 1000) + kind[P_FLOP_MW] * quotient(flop_ps, 1000)
     return min(kind[P_FLOOR_MW] * duration_ns + load_pj, kind[P_LIGHT_MW] * duration_ns + (load_pj >> 10) * kind[P_RISE])
 
 
@@ -2044,6 +2046,8 @@ def wanted_pj(world, state, rank, duration_ps, queries):
 def series_row(state):
     """Number of the bin of the time series in which now lies; bins double in width when time runs past the last one."""
     series, clock = state.series, state.clock
+    if clock[NOW] < clock[BIN_END_PS]:
+        return clock[BIN]
     while clock[NOW] // clock[BIN_PS] >= SERIES_BINS:
         half = SERIES_BINS // 2
         for pool in range(len(series)):
@@ -2054,14 +2058,15 @@ def series_row(state):
                 for j in range(len(SERIES_COLUMNS)):
                     series[pool, i, j] = 0
         clock[BIN_PS] *= 2
-    return clock[NOW] // clock[BIN_PS]
+    clock[BIN] = clock[NOW] // clock[BIN_PS]
+    clock[BIN_END_PS] = (clock[BIN] + 1) * clock[BIN_PS]
+    return clock[BIN]
 
 
 @stage
 def begin_step(world, state, worker):
-    """Schedule all ranks of a worker, find how long the step takes, and book it."""
-    ranks, clock, pool = state.ranks, state.clock, state.workers[worker, W_POOL]
-    kind, step = world.pools[pool], state.workers[worker, W_STEPS]
+    """Schedule all ranks of a worker, and take the step when it does anything."""
+    clock, kind, step = state.clock, world.pools[state.workers[worker, W_POOL]], state.workers[worker, W_STEPS]
     first, size = state.workers[worker, W_FIRST], state.workers[worker, W_RANKS]
     queries, prefill, gave_way, parked = 0, 0, 0, 0
     for rank in range(first, first + size):
@@ -2075,18 +2080,26 @@ def begin_step(world, state, worker):
         if parked == 0:
             clock[FAULT] = 1
         return
+    take_step(world, state, worker, queries, prefill)
+
+
+@stage
+def take_step(world, state, worker, queries, prefill):
+    """Find how long the step that the ranks of a worker have scheduled takes, and book it."""
+    ranks, clock, pool = state.ranks, state.clock, state.workers[worker, W_POOL]
+    first, size, kind = state.workers[worker, W_FIRST], state.workers[worker, W_RANKS], world.pools[pool]
     shared_ps = world.spans[0, pool, min(queries, kind[P_SHARED_LAST])]
-    experts_ps = kind[P_EXPERT_PS] * prefill // size
+    experts_ps = quotient(kind[P_EXPERT_PS] * prefill, size) if prefill > 0 else 0
     slowest, duration_ps, decode_ps, prefill_ps, context_ps, sum_ps, slow = 0, 0, 0, 0, 0, 0, 1 << 10
     for turn in range(2 if kind[P_SLOW_LAST] > 0 else 1):  # at full clock; then as slow as the power cap makes each rank
         slowest, sum_ps, full_clock_ps = -1, 0, duration_ps
         for rank in range(first, first + size):
             chunk = state.chunk[rank]
             n, b = chunk[C_TOKENS], chunk[C_SERVED]
-            context = ranks[rank, R_CONTEXT_MILLI] // 1000 if b > 0 else 0
+            context = quotient(ranks[rank, R_CONTEXT_MILLI], 1000) if b > 0 else 0
             if turn > 0:
-                watts = wanted_pj(world, state, rank, full_clock_ps, queries) // max(1, full_clock_ps // 1000) // 1000
-                slow = world.spans[2, pool, min(watts, kind[P_SLOW_LAST])]
+                milliwatts = quotient(wanted_pj(world, state, rank, full_clock_ps, queries), max(1, quotient(full_clock_ps, 1000)))
+                slow = world.spans[2, pool, min(quotient(milliwatts, 1000), kind[P_SLOW_LAST])]
             reads = kind[P_SEQ_PS] * b + ((kind[P_CTX_FP] * context) >> 10)
             verify = (kind[P_DECODE_PS] * b * (1 + kind[P_DRAFTS]) * slow) >> 10
             own = kind[P_PREFILL_PS] - kind[P_EXPERT_PS]
@@ -2097,18 +2110,18 @@ def begin_step(world, state, worker):
         duration_ps = kind[P_FLOOR_PS] + shared_ps + slowest
     energy_uj = 0
     for rank in range(first, first + size):
-        pj = min(wanted_pj(world, state, rank, duration_ps, queries), kind[P_CAP_MW] * (duration_ps // 1000))
-        energy_uj += kind[P_GPUS] * pj // 1_000_000
+        pj = min(wanted_pj(world, state, rank, duration_ps, queries), kind[P_CAP_MW] * quotient(duration_ps, 1000))
+        energy_uj += quotient(kind[P_GPUS] * pj, 1_000_000)
     log(state.events, state.clock, state.ranks, EVENT_STEP, first, -1, duration_ps, energy_uj, queries)
     book_step(world, state, worker, duration_ps, energy_uj)
     if clock[NOW] >= world.rules[U_WINDOW]:
         totals = state.totals[pool]
-        totals[T_FLOOR] += kind[P_FLOOR_PS] // 1000
-        totals[T_SHARED] += shared_ps // 1000
-        totals[T_CONTEXT] += context_ps // 1000
-        totals[T_DECODE] += decode_ps // 1000
-        totals[T_PREFILL] += prefill_ps // 1000
-        totals[T_LOCKSTEP] += (slowest * size - sum_ps) // 1000
+        totals[T_FLOOR] += quotient(kind[P_FLOOR_PS], 1000)
+        totals[T_SHARED] += quotient(shared_ps, 1000)
+        totals[T_CONTEXT] += quotient(context_ps, 1000)
+        totals[T_DECODE] += quotient(decode_ps, 1000)
+        totals[T_PREFILL] += quotient(prefill_ps, 1000)
+        totals[T_LOCKSTEP] += quotient(slowest * size - sum_ps, 1000)
     state.workers[worker, W_STEPS] += 1
     state.workers[worker, W_END_PS] = clock[NOW] + duration_ps
 
@@ -2118,7 +2131,7 @@ def book_step(world, state, worker, duration_ps, energy_uj):
     """Add a step to the time series and, inside the steady window, to the totals."""
     ranks, pool = state.ranks, state.workers[worker, W_POOL]
     totals, kind = state.totals[pool], world.pools[pool]
-    first, duration_ns = state.workers[worker, W_FIRST], duration_ps // 1000
+    first, duration_ns = state.workers[worker, W_FIRST], quotient(duration_ps, 1000)
     steady = state.clock[NOW] >= world.rules[U_WINDOW]
     decoding, served, prefill, cached, used_blocks, waiting = 0, 0, 0, 0, 0, 0
     for rank in range(first, first + state.workers[worker, W_RANKS]):
@@ -2134,7 +2147,7 @@ def book_step(world, state, worker, duration_ps, energy_uj):
             totals[T_PEAK] = max(totals[T_PEAK], used)
             if chunk[C_BLOCKED] != BLOCKED_NOT:
                 totals[T_BLOCKED_MEMORY - BLOCKED_MEMORY + chunk[C_BLOCKED]] += duration_ns
-    gained = served * kind[P_ACCEPT] // 1000
+    gained = quotient(served * kind[P_ACCEPT], 1000)
     row = state.series[pool, series_row(state)]  # in the order of SERIES_COLUMNS
     row[0] += 1
     row[1] += duration_ns
@@ -2143,7 +2156,7 @@ def book_step(world, state, worker, duration_ps, energy_uj):
     row[4] += prefill
     row[5] += gained
     row[6] += cached
-    row[7] += used_blocks * (duration_ns // 1000)
+    row[7] += used_blocks * quotient(duration_ns, 1000)
     row[8] += waiting * duration_ns
     if steady:
         totals[T_STEPS] += 1
@@ -2152,7 +2165,22 @@ def book_step(world, state, worker, duration_ps, energy_uj):
         totals[T_PREFILL_TOKENS] += prefill
         totals[T_DECODE_TOKENS] += gained
         totals[T_DECODE_SEQ] += decoding * duration_ns
-        totals[T_USED] += used_blocks * (duration_ns // 1000)
+        totals[T_USED] += used_blocks * quotient(duration_ns, 1000)
+
+
+@tiny
+def next_phase(ranks, rank, period):
+    """Where in its growth period the decode step after the next lies."""
+    return ranks[rank, R_PHASE] + 1 if ranks[rank, R_PHASE] + 1 < period else 0
+
+
+@tiny
+def tick(ranks, kind, rank):
+    """A decode step of a rank is over: its calls' contexts have grown."""
+    ranks[rank, R_CONTEXT_MILLI] += ranks[rank, R_DECODING] * kind[P_ACCEPT]
+    ranks[rank, R_CLOCK] += 1
+    ranks[rank, R_PHASE] = next_phase(ranks, rank, kind[P_PERIOD])
+    ranks[rank, R_RATIO_MICRO] = max(kind[P_RATIO_MIN], ranks[rank, R_RATIO_MICRO] - kind[P_RATIO_FALL])
 
 
 @stage
@@ -2163,8 +2191,7 @@ def end_step(world, state, worker):
     for rank in range(first, first + state.workers[worker, W_RANKS]):
         if state.chunk[rank, C_DECODES] == 1:
             heap = state.leaving[rank]
-            ranks[rank, R_CONTEXT_MILLI] += ranks[rank, R_DECODING] * kind[P_ACCEPT]
-            ranks[rank, R_CLOCK] += 1
+            tick(ranks, kind, rank)
             while ranks[rank, R_DECODING] > 0 and heap[0, Q_LAST_STEP] == ranks[rank, R_CLOCK] - 1:
                 lane = heap[0, Q_LANE]
                 leave_decode(world, state, rank, lane)
@@ -2177,7 +2204,6 @@ def end_step(world, state, worker):
                     release(world, state, rank, lane)
                 else:
                     enter_decode(world, state, rank, lane, 1)
-            ranks[rank, R_RATIO_MICRO] = max(kind[P_RATIO_MIN], ranks[rank, R_RATIO_MICRO] - kind[P_RATIO_FALL])
         end_prefills(world, state, rank)
         if kind[P_ROLE] == ROLE_DECODE:
             ranks[rank, R_CLAIM] = 1
@@ -2247,6 +2273,62 @@ def hand_over(world, state, rank, lane):
         log(state.events, state.clock, state.ranks, EVENT_PREFILLED, rank, lane, lanes[lane, L_KNOWN], lanes[lane, L_TARGET], 0)
 
 
+# ------------ steps in which nobody joins and nobody leaves
+
+
+@stage
+def steps_alone(world, state, worker):
+    """Ends of steps of a worker, the one under way first, at which only tokens come out if nothing happens from outside."""
+    ranks, steps = state.ranks, NEVER
+    first = state.workers[worker, W_FIRST]
+    for rank in range(first, first + state.workers[worker, W_RANKS]):
+        chunk = state.chunk[rank]
+        if chunk[C_DECODES] == 0 or chunk[C_TOKENS] + chunk[C_CACHED] + chunk[C_BLOCKED] + chunk[C_GAVE_WAY] + chunk[C_PARKED] > 0:
+            return 0
+        if ranks[rank, R_WAITING] + ranks[rank, R_LANDED] + ranks[rank, R_PREFILLING] > 0:
+            return 0
+        if ranks[rank, R_SATURATED] + ranks[rank, R_PAUSE] + ranks[rank, R_CLAIM_BLOCKED] > 0:
+            return 0
+        if ranks[rank, R_DECODING] > 0:
+            steps = min(steps, state.leaving[rank, 0, Q_LAST_STEP] - ranks[rank, R_CLOCK])
+    return steps
+
+
+@stage
+def growth_fits(world, state, worker):
+    """Whether every rank of a worker has the blocks that its next decode step takes."""
+    ranks, period = state.ranks, world.pools[state.workers[worker, W_POOL], P_PERIOD]
+    first = state.workers[worker, W_FIRST]
+    for rank in range(first, first + state.workers[worker, W_RANKS]):
+        if state.growing[rank, next_phase(ranks, rank, period)] > free_blocks(state.ranks, rank):
+            return False
+    return True
+
+
+@stage
+def coast(world, state, worker, until_ps, event_rows):
+    """End the step under way of a worker and take the next ones, as long as all that happens before ``until_ps`` is that tokens come out:
+    what `end_step` and `begin_step` do then, without looking for the rest. Whether it took any."""
+    ranks, clock, kind = state.ranks, state.clock, world.pools[state.workers[worker, W_POOL]]
+    first, size = state.workers[worker, W_FIRST], state.workers[worker, W_RANKS]
+    left, queries = steps_alone(world, state, worker), 0
+    if left <= 0:
+        return False
+    for rank in range(first, first + size):
+        queries += ranks[rank, R_DECODING] * (1 + kind[P_DRAFTS])
+    before = state.workers[worker, W_STEPS]
+    while left > 0 and state.workers[worker, W_END_PS] < until_ps and clock[EVENT_ROWS] <= event_rows and growth_fits(world, state, worker):
+        clock[NOW] = state.workers[worker, W_END_PS]
+        for rank in range(first, first + size):
+            tick(ranks, kind, rank)
+            take_blocks(world, state, rank, state.growing[rank, ranks[rank, R_PHASE]])
+            log(state.events, state.clock, state.ranks, EVENT_RANK, rank, -1, ranks[rank, R_DECODING], 0, free_blocks(ranks, rank))
+        take_step(world, state, worker, queries, 0)
+        left -= 1
+    clock[COASTED] += state.workers[worker, W_STEPS] - before
+    return state.workers[worker, W_STEPS] > before
+
+
 # ------------ the loop
 
 
@@ -2258,16 +2340,22 @@ def advance(world, state):
     stop rule, steps begin (by worker).
     """
     clock, lanes, workers = state.clock, state.lanes, state.workers
+    event_rows = len(state.events) - 16 * len(lanes) - 2 * len(state.ranks) - len(workers) if clock[LOGGING] == 1 else NEVER
     while True:
         if clock[CALL_ROWS] + len(lanes) > len(state.calls):
             return ROWS_FULL
-        if state.clock[LOGGING] == 1 and clock[EVENT_ROWS] + 16 * len(lanes) + 2 * len(state.ranks) + len(workers) > len(state.events):
+        if clock[EVENT_ROWS] > event_rows:
             return ROWS_FULL
-        now = NEVER
+        now, others_ps, next_worker = NEVER, state.sends[0, 0] if clock[SENDS] > 0 else NEVER, 0
         for worker in range(len(workers)):
-            now = min(now, workers[worker, W_END_PS])
-        if clock[SENDS] > 0:
-            now = min(now, state.sends[0, 0])
+            if workers[worker, W_END_PS] < now:
+                others_ps = min(others_ps, now)
+                now, next_worker = workers[worker, W_END_PS], worker
+            else:
+                others_ps = min(others_ps, workers[worker, W_END_PS])
+        if now < others_ps and coast(world, state, next_worker, min(others_ps, world.rules[U_MAX_PS] + 1), event_rows):
+            continue
+        now = min(now, others_ps)
         if now == NEVER:
             return FINISHED
         if now > world.rules[U_MAX_PS]:
@@ -2424,16 +2512,16 @@ def new_state(world: World, logging: bool) -> State:
         names=np.empty((named + 2 * len(stores), NAME_COLUMNS), np.int64),
         stores=stores,
         seats=fixed_seats,
-        path=np.zeros((len(lanes), longest_path(world.tree.parent) + 2, PATH_COLUMNS), np.int64),
+        path=np.empty((len(lanes), longest_path(world.tree.parent) + 2, PATH_COLUMNS), np.int64),
         filling=np.zeros((len(ranks), seats), np.int64),
         leaving=np.zeros((len(ranks), seats, LEAVING_COLUMNS), np.int64),
         growing=np.zeros((len(ranks), max(growth_period(pool.sched, fleet.block_tokens) for pool in pools)), np.int64),
         clock=np.zeros(FAULT + 1, np.int64),
         chunk=np.zeros((len(ranks), CHUNK_COLUMNS), np.int64),
-        calls=np.zeros((chunk_rows, len(CALL_COLUMNS)), np.int64),
+        calls=np.empty((chunk_rows, len(CALL_COLUMNS)), np.int64),
         series=np.zeros((len(fleet.pools), SERIES_BINS, len(SERIES_COLUMNS)), np.int64),
         totals=np.zeros((len(fleet.pools), len(TOTAL_COLUMNS)), np.int64),
-        events=np.zeros((event_rows, len(EVENT_COLUMNS)), np.int64),
+        events=np.empty((event_rows, len(EVENT_COLUMNS)), np.int64),
     )
     state.clock[LOGGING] = int(logging)
     state.clock[BIN_PS] = PS_PER_S
@@ -2473,7 +2561,7 @@ def longer(rows: Ints, used: int) -> Ints:
     """
     if 2 * used <= len(rows):
         return rows
-    more = np.zeros((2 * len(rows), rows.shape[1]), np.int64)
+    more = np.empty((2 * len(rows), rows.shape[1]), np.int64)
     more[:used] = rows[:used]
     return more
 

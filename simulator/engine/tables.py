@@ -19,8 +19,6 @@ from numba.extending import NativeValue, lower_builtin, lower_getattr_generic, m
 from numba.np.arrayobj import make_array
 
 WORD = ir.IntType(64)
-LINE = 8
-"""Integers in a line of the processor's cache."""
 
 
 class Table(types.Type):
@@ -154,7 +152,7 @@ class _Len(AbstractTemplate):
         return signature(types.int64, *args) if isinstance(args[0], Table) else None
 
 
-def _address(context: Any, builder: Any, table: Table, value: Any, index_type: Any, index: Any) -> tuple[Any, list[Any]]:
+def address(context: Any, builder: Any, table: Table, value: Any, index_type: Any, index: Any) -> tuple[Any, list[Any]]:
     """Where an index of a table lies, and the lengths of what follows."""
     kinds = _kinds(index_type)
     numbers = cgutils.unpack_tuple(builder, index, len(kinds)) if isinstance(index_type, types.BaseTuple) else [index]
@@ -174,7 +172,7 @@ def _address(context: Any, builder: Any, table: Table, value: Any, index_type: A
 @lower_builtin(operator.getitem, Table, types.Integer)
 @lower_builtin(operator.getitem, Table, types.BaseTuple)
 def _get_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    place, lengths = _address(context, builder, sig.args[0], args[0], sig.args[1], args[1])
+    place, lengths = address(context, builder, sig.args[0], args[0], sig.args[1], args[1])
     if not lengths:
         return builder.load(place)
     part = cgutils.create_struct_proxy(sig.return_type)(context, builder)
@@ -187,7 +185,7 @@ def _get_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 @lower_builtin(operator.setitem, Table, types.Integer, types.int64)
 @lower_builtin(operator.setitem, Table, types.BaseTuple, types.int64)
 def _set_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    place, _ = _address(context, builder, sig.args[0], args[0], sig.args[1], args[1])
+    place, _ = address(context, builder, sig.args[0], args[0], sig.args[1], args[1])
     builder.store(args[2], place)
     return context.get_dummy_value()
 
@@ -195,25 +193,3 @@ def _set_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 @lower_builtin(len, Table)
 def _len(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return cgutils.create_struct_proxy(sig.args[0])(context, builder, args[0]).length0
-
-
-def prefetch(table: Any, row: int) -> None:
-    """Fetch a row of a table into the processor's cache, for it is asked for soon. A hint, with the JIT off nothing; any row will do."""
-
-
-@infer_global(prefetch)
-class _Prefetch(AbstractTemplate):
-    def generic(self, args: Any, kws: Any) -> Any:
-        return signature(types.none, *args) if isinstance(args[0], Table) else None
-
-
-@lower_builtin(prefetch, Table, types.Integer)
-def _prefetch(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    table, _ = sig.args
-    place, _ = _address(context, builder, table, args[0], sig.args[1], args[1])
-    flag = ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [place.type, flag, flag, flag])
-    hint = builder.module.declare_intrinsic("llvm.prefetch", [place.type], kind)
-    for column in range(0, table.columns if table.dimensions > 1 else 1, LINE):
-        builder.call(hint, [builder.gep(place, [ir.Constant(WORD, column)]), flag(0), flag(3), flag(1)])  # to read, keep it, data
-    return context.get_dummy_value()

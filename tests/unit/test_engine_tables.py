@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from simulator.engine.tables import bundle, prefetch
+from simulator.engine.tables import bundle
 
 
 @bundle(rows=4)
@@ -24,15 +24,6 @@ def visit(shelf):  # type: ignore[no-untyped-def]
     shelf.cube[0][1][2] = len(shelf.cube) * 1000 + len(plane) * 100 + len(row) * 10 + len(shelf.line)
     shelf.rows[shelf.line[0], 3] = shelf.rows[2, 0] - plane[0][1]
     return shelf.cube[1, 0, 1] + shelf.rows[0, 3]
-
-
-def look_ahead(shelf):  # type: ignore[no-untyped-def]
-    """Rows that are there and rows that are not."""
-    for row in (0, 2, -1, 10**12):
-        prefetch(shelf.rows, row)
-        prefetch(shelf.cube[1], row)
-        prefetch(shelf.line, row)
-    return shelf.line[2]
 
 
 def shelf() -> Shelf:
@@ -53,10 +44,3 @@ def test_a_bundle_reads_and_writes_as_its_arrays_do() -> None:
 def test_tables_of_another_make_are_refused(change: dict[str, np.ndarray]) -> None:
     with pytest.raises(AssertionError):
         njit(_nrt=False)(visit)(shelf()._replace(**change))
-
-
-def test_looking_ahead_asks_the_processor_and_changes_nothing() -> None:
-    compiled, books = njit(_nrt=False)(look_ahead), shelf()
-    assert compiled(books) == look_ahead(books) == shelf().line[2]
-    assert all(np.array_equal(one, other) for one, other in zip(books, shelf(), strict=True))
-    assert not hasattr(compiled, "inspect_llvm") or "llvm.prefetch" in next(iter(compiled.inspect_llvm().values()))
