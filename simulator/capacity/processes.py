@@ -7,12 +7,11 @@ from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from joblib import Parallel, cpu_count, delayed
-
 from simulator.capacity.point import Progress
 from simulator.errors import Mistake, UserError
 
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
+Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
 def in_processes(tasks: Sequence[Task], progress: Progress | None, jobs: int | None) -> list[Any]:
@@ -20,11 +19,11 @@ def in_processes(tasks: Sequence[Task], progress: Progress | None, jobs: int | N
 
     A function is called with its arguments and the keyword ``progress``. Only this process tells progress: with several, when a task ends.
     """
-    jobs = min(len(tasks), jobs or cpu_count())
+    jobs = _processes(tasks, jobs)
     if jobs <= 1:
         return [function(*arguments, progress=progress) for function, arguments in tasks]
     found = []
-    calls = [delayed(function)(*arguments, progress=None) for function, arguments in tasks]
+    calls: list[Call] = [(function, arguments, {"progress": None}) for function, arguments in tasks]
     for result in _played(calls, jobs, "generator"):
         found.append(result)
         if progress:
@@ -34,15 +33,24 @@ def in_processes(tasks: Sequence[Task], progress: Progress | None, jobs: int | N
 
 def as_finished(tasks: Sequence[Task], jobs: int | None) -> Iterator[tuple[int, Any]]:
     """The place of each task and its result, in the order in which they end; called as in `in_processes`, without progress."""
-    jobs = min(len(tasks), jobs or cpu_count())
+    jobs = _processes(tasks, jobs)
     if jobs <= 1:
         yield from ((place, function(*arguments)) for place, (function, arguments) in enumerate(tasks))
         return
-    calls = [delayed(_placed)(place, function, arguments) for place, (function, arguments) in enumerate(tasks)]
+    calls: list[Call] = [(_placed, (place, function, arguments), {}) for place, (function, arguments) in enumerate(tasks)]
     yield from _played(calls, jobs, "generator_unordered")
 
 
-def _played(calls: Sequence[Any], jobs: int, order: str) -> Iterator[Any]:
+def _processes(tasks: Sequence[Task], jobs: int | None) -> int:
+    """How many processes are of use: as many as asked for, or as there are CPUs, and no more than tasks."""
+    if not jobs and len(tasks) > 1:
+        from joblib import cpu_count  # a tenth of a second, for which one process has no use
+
+        jobs = cpu_count()
+    return min(len(tasks), jobs or 1)
+
+
+def _played(calls: Sequence[Call], jobs: int, order: str) -> Iterator[Any]:
     """Results out of processes that do not hear Ctrl-C, which goes to all of a terminal's: this one hears it, and ends them.
 
     Raises
@@ -50,6 +58,8 @@ def _played(calls: Sequence[Any], jobs: int, order: str) -> Iterator[Any]:
     UserError
         When a process was ended from outside, as a system out of memory does.
     """
+    from joblib import Parallel
+
     with _unheard():
         results = Parallel(n_jobs=jobs, return_as=order, batch_size=1)(calls)
     try:

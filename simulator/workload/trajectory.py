@@ -19,6 +19,7 @@ Marker = Literal["front", "after_system", "none"]
 HISTORIES: tuple[History, ...] = ("recorded", "generated")
 MARKERS: tuple[Marker, ...] = ("front", "after_system", "none")
 SECONDS = f"seconds from 0 to {MOST_S:,}"
+TOKENS = f"1 to {MOST_TOKENS:,}"
 QUALITIES = ("datasheet", "measured", "fitted", "estimated", "assumed")
 """What ``provenance["quality"]`` may say, best first: the words of a profile field, since a result inherits the worst it rests on."""
 
@@ -133,7 +134,7 @@ class Trajectory:
 
     def thread(self, index: int) -> int:
         """Number of the thread that call `index` belongs to: 0 for the main one, ``i + 1`` for ``sub_agents[i]``."""
-        return bisect_right(self.sub_agents, index, key=lambda agent: agent.first)
+        return bisect_right(self.sub_agents, index, key=lambda agent: agent.first) if self.sub_agents else 0
 
     def base(self, index: int) -> int:
         """Index of the call whose prompt call `index` extends; -1 for none, as in the first call."""
@@ -329,16 +330,16 @@ def _thread_mistakes(trajectory: Trajectory, file: str, line: int) -> list[Mista
 
 def _call_mistakes(trajectory: Trajectory, index: int, file: str, line: int) -> list[Mistake]:
     """Everything wrong with one call of a trajectory whose threads are good."""
-    call, place = trajectory.calls[index], trajectory.place(index)
+    call = trajectory.calls[index]
     mistakes: list[Mistake] = []
 
     def check(good: bool, name: str, value: object, allowed: str, hint: str = "") -> None:
         if not good:
-            mistakes.append(Mistake(file, f"{place}.{name}", str(value), allowed, hint, line))
+            mistakes.append(Mistake(file, f"{trajectory.place(index)}.{name}", str(value), allowed, hint, line))
 
-    check(1 <= call.prompt_tokens <= MOST_TOKENS, "prompt_tokens", call.prompt_tokens, f"1 to {MOST_TOKENS:,}")
+    check(1 <= call.prompt_tokens <= MOST_TOKENS, "prompt_tokens", call.prompt_tokens, TOKENS)
     check(call.new_tokens >= 0, "new_tokens", call.new_tokens, ">= 0", "a prompt cannot be shorter than what it keeps")
-    check(1 <= call.output_tokens <= MOST_TOKENS, "output_tokens", call.output_tokens, f"1 to {MOST_TOKENS:,}")
+    check(1 <= call.output_tokens <= MOST_TOKENS, "output_tokens", call.output_tokens, TOKENS)
     check(0 <= call.tool_s <= MOST_S, "tool_s", call.tool_s, SECONDS)
     if call.sandbox_s is not None:
         check(0 <= call.sandbox_s <= MOST_S, "sandbox_s", call.sandbox_s, SECONDS)
