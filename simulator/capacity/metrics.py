@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from simulator.capacity.pool_window import PoolWindow, joined_pools, pool_windows, series_of
 from simulator.capacity.results import Series
-from simulator.capacity.slo import E2E_SPEED, SLO, SPEED, TTFT, grouped_percentile
+from simulator.capacity.slo import E2E_SPEED, SLO, SPEED, TTFT, groups_that_meet
 from simulator.capacity.stages import before_first, stage_columns, stage_names, stage_seconds
 from simulator.engine.world import CALL_COLUMNS, Output, Stop, World
 from simulator.units import to_s
@@ -89,6 +89,11 @@ class Window:
     def ahead_s(self) -> NDArray[np.float64]:
         """The part of each stage that passed before the first token; shape as `stage_s`."""
         return before_first(self.stage_s, self.ttft_s)
+
+    @cached_property
+    def after_s(self) -> NDArray[np.float64]:
+        """The rest of each stage, after the first token; shape as `stage_s`."""
+        return self.stage_s - self.ahead_s
 
     @property
     def gpus(self) -> int:
@@ -271,5 +276,5 @@ def goodput(window: Window, slo: SLO) -> tuple[float, float]:
     for clause in slo.clauses:
         values = window.samples[clause.quantity]
         met &= clause.meets(values)
-        holds &= clause.meets(grouped_percentile(window.agent, values, clause.percentile, size))
+        holds &= groups_that_meet(window.agent, values, clause, size)
     return float(holds.mean() * window.agents), float(window.output_tokens[met].sum() / window.window_s)

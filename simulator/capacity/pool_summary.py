@@ -76,7 +76,7 @@ def _counted(window: Window, quantity: str) -> NDArray[np.float64]:
     """The part of each call's stages that a quantity counts, shape (requests, stages)."""
     if quantity == E2E_SPEED:
         return window.stage_s
-    return window.ahead_s if quantity == TTFT else window.stage_s - window.ahead_s
+    return window.ahead_s if quantity == TTFT else window.after_s
 
 
 def lost_time(window: Window, slo: SLO, clause: str) -> Lost:

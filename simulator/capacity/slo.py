@@ -144,3 +144,30 @@ def grouped_percentile(groups: NDArray[np.int64], values: NDArray[np.float64], p
     high = np.minimum(low + 1, (np.cumsum(counts) - 1)[some])
     result[some] = values[low] + (values[high] - values[low]) * (place - low)
     return result
+
+
+def groups_that_meet(groups: NDArray[np.int64], values: NDArray[np.float64], clause: Clause, size: int) -> NDArray[np.bool_]:
+    """Which groups meet a clause by the percentile of their own values; one without values has nothing to break.
+
+    Counting tells it of all but those whose percentile lies between a value that meets the limit and one that does not.
+
+    Parameters
+    ----------
+    groups, values, size
+        As in `grouped_percentile`.
+    clause : Clause
+
+    Returns
+    -------
+    bool array, shape (size,)
+    """
+    known = ~np.isnan(values)
+    counts, good = (np.bincount(groups[some], minlength=size) for some in (known, known & clause.meets(values)))
+    low = np.floor((counts - 1) * (clause.percentile / 100)).astype(np.int64)
+    high = np.minimum(low + 1, counts - 1)
+    ahead, behind = (low, high) if clause.quantity == TTFT else (counts - 1 - high, counts - 1 - low)  # how many are better
+    found = good > behind
+    between = (counts > 0) & (good > ahead) & ~found
+    some = between[groups]
+    found[between] = clause.meets(grouped_percentile(groups[some], values[some], clause.percentile, size)[between])
+    return np.asarray(found | (counts == 0), dtype=np.bool_)

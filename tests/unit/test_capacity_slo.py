@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from simulator.capacity.slo import E2E_SPEED, SLO, SPEED, TTFT, Clause, grouped_percentile
+from simulator.capacity.slo import E2E_SPEED, SLO, SPEED, TTFT, Clause, grouped_percentile, groups_that_meet
 
 
 def calls(speed: list[float], ttft: list[float]) -> dict[str, np.ndarray]:
@@ -65,3 +65,18 @@ def test_grouped_percentile_equals_numpy_group_by_group() -> None:
         for group in range(7):
             assert found[group] == pytest.approx(np.nanpercentile(values[groups == group], percentile))
         assert np.isnan(found[7:]).all()
+
+
+@pytest.mark.parametrize("quantity", [SPEED, TTFT])
+@pytest.mark.parametrize("percentile", [0, 5, 25, 50, 95, 100])
+def test_groups_are_judged_by_counting_as_by_their_percentiles(quantity: str, percentile: float) -> None:
+    """Few distinct values, so that many lie on the limit; groups of one, of none, and of nothing but missing values."""
+    rng = np.random.default_rng(6)
+    groups = rng.integers(0, 40, 300)
+    values = np.where(rng.random(300) < 0.1, np.nan, rng.integers(0, 6, 300).astype(np.float64))
+    values[groups == 3] = np.nan
+    for limit in (-1.0, 2.0, 2.5, 3.0, 6.0):
+        clause = Clause(quantity, percentile, limit)
+        found = groups_that_meet(groups, values, clause, 42)
+        assert found.tolist() == clause.meets(grouped_percentile(groups, values, percentile, 42)).tolist()
+        assert found[[3, 41]].all()

@@ -110,7 +110,7 @@ def test_whole_answers_on_one_connection() -> None:
 
 
 def test_a_stream_comes_step_by_step() -> None:
-    """No sooner than 39 steps of 2 ms after it was asked for, and spread over them: in one of a few tries, for a busy machine reads late."""
+    """No sooner than 39 steps of 2 ms after it was asked for, and spread over them: in one of a few tries, as a busy machine reads late."""
     spreads = []
 
     async def client(serving: Serving) -> None:
