@@ -84,8 +84,8 @@ its prefill or after it; its KV under way from a prefill rank or the host tier; 
 
 (
     NOW, ADMISSIONS, HALTED, PLAYS, ISSUED, ACTIVE, TURN, DECODE_TURN, CALL_ROWS, EVENT_ROWS, BIN_PS, BIN, BIN_END_PS, SLOTS_USED,
-    SLOTS_FREE, NAMES_USED, NAMES_FREE, SENDS, BEHIND, SEAT_USES, LOGGING, STARTED, COASTED, FAULT,
-) = range(24)  # fmt: skip
+    SLOTS_FREE, NAMES_USED, NAMES_FREE, SENDS, BEHIND, SEAT_USES, LOGGING, STARTED, COASTED, CLAIMS, FAULT,
+) = range(25)  # fmt: skip
 """Entries of `State.clock`."""
 
 BLOCKED_NOT, BLOCKED_MEMORY, BLOCKED_SEATS, BLOCKED_BUDGET = range(4)
@@ -1168,12 +1168,19 @@ def queue_for_step(state, rank, lane):
 
 
 @tiny
+def ask_claim(state, rank):
+    """Let the queue for decode seats of a rank be looked at before the instant is over."""
+    state.ranks[rank, R_CLAIM] = 1
+    state.clock[CLAIMS] = 1
+
+
+@tiny
 def queue_for_claim(world, state, lane):
     """The lane's call waits for a decode seat."""
     target = route_decode(world, state, lane)
     state.lanes[lane, L_TARGET] = target
     queue_back(state.lanes, state.ranks, target, lane)
-    state.ranks[target, R_CLAIM] = 1
+    ask_claim(state, target)
 
 
 @tiny
@@ -1302,7 +1309,7 @@ def unclaim(world, state, lane):
     release_blocks(world, state, target, lane, lanes[lane, L_HELD])
     state.ranks[target, R_PARKED] -= 1
     state.ranks[target, R_RESERVED] -= whole_blocks(world.rules, kind, state.lanes, lane)
-    state.ranks[target, R_CLAIM] = 1
+    ask_claim(state, target)
     log(
         state.events,
         state.clock,
@@ -2204,9 +2211,10 @@ def end_step(world, state, worker):
                     release(world, state, rank, lane)
                 else:
                     enter_decode(world, state, rank, lane, 1)
-        end_prefills(world, state, rank)
+        if ranks[rank, R_PREFILLING] > 0:
+            end_prefills(world, state, rank)
         if kind[P_ROLE] == ROLE_DECODE:
-            ranks[rank, R_CLAIM] = 1
+            ask_claim(state, rank)
     state.workers[worker, W_END_PS] = NEVER
 
 
@@ -2355,14 +2363,14 @@ def advance(world, state):
                 others_ps = min(others_ps, workers[worker, W_END_PS])
         if now < others_ps and coast(world, state, next_worker, min(others_ps, world.rules[U_MAX_PS] + 1), event_rows):
             continue
-        now = min(now, others_ps)
+        ends_ps, now = now, min(now, others_ps)
         if now == NEVER:
             return FINISHED
         if now > world.rules[U_MAX_PS]:
             clock[NOW] = world.rules[U_MAX_PS]
             return FINISHED
         clock[NOW] = now
-        for worker in range(len(workers)):
+        for worker in range(next_worker if ends_ps == now else len(workers), len(workers)):
             if workers[worker, W_END_PS] == now:
                 end_step(world, state, worker)
         while clock[SENDS] > 0 and state.sends[0, 0] == now:
@@ -2374,9 +2382,11 @@ def advance(world, state):
                 end_load(world, state, lane)
             else:
                 send(world, state, lane)
-        for i in range(world.rules[U_DECODERS]):
-            if state.ranks[state.groups[1, i], R_CLAIM] == 1:
-                claim_waiting(world, state, state.groups[1, i])
+        if clock[CLAIMS] == 1:
+            clock[CLAIMS] = 0
+            for i in range(world.rules[U_DECODERS]):
+                if state.ranks[state.groups[1, i], R_CLAIM] == 1:
+                    claim_waiting(world, state, state.groups[1, i])
         if clock[HALTED] == 1:
             return FINISHED
         for worker in range(len(workers)):
@@ -2555,13 +2565,13 @@ def longest_path(parent: Ints) -> int:
 
 
 def longer(rows: Ints, used: int) -> Ints:
-    """A table of twice as many rows with the used ones of ``rows``; itself where at most half of them are used.
+    """A table of four times as many rows with the used ones of ``rows``; itself where at most half of them are used.
 
     Rows that are never written take no memory.
     """
     if 2 * used <= len(rows):
         return rows
-    more = np.empty((2 * len(rows), rows.shape[1]), np.int64)
+    more = np.empty((4 * len(rows), rows.shape[1]), np.int64)
     more[:used] = rows[:used]
     return more
 
