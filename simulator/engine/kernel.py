@@ -949,6 +949,7 @@ def look_ahead_queue(world, state, rank):
     lanes, lane = state.lanes, state.ranks[rank, R_WAIT_HEAD]
     if lane >= 0:
         prefetch(state.path[lane], 0)
+        prefetch(state.path[lane], 2)
         prefetch(state.slots, state.heads[rank, lanes[lane, L_AGENT]])
         after = lanes[lane, L_NEXT]
         if after >= 0:
@@ -2437,11 +2438,11 @@ def flat(world: World) -> Load:
     spans = table([law[kind] for kind in range(3) for law in laws])
     columns = (calls.prompt_tokens, calls.output_tokens, calls.decode_steps, calls.tool_ps, calls.stops, calls.leaf, calls.answer)
     return Load(
-        calls=aligned(np.column_stack((*columns, threads.children))),
+        calls=side_by_side(*columns, threads.children),
         spawned=threads.child,
         threads=np.column_stack((threads.call, np.append(threads.delay_ps, 0))),
         runs=np.column_stack((calls.first, threads.first, np.append(fleet.order, -1))),
-        tree=aligned(np.column_stack((tree.parent, tree.start, tree.scope, barren_answers(world)))),
+        tree=side_by_side(tree.parent, tree.start, tree.scope, barren_answers(world)),
         pools=np.array([pool_row(world, pool) for pool in pools], np.int64).reshape(len(pools), POOL_COLUMNS),
         spans=spans.reshape(3, len(pools), -1),
         first_growth=np.array([first_growth(pool.sched, fleet.block_tokens) for pool in pools], np.int64),
@@ -2449,13 +2450,19 @@ def flat(world: World) -> Load:
     )
 
 
-def aligned(rows: Ints) -> Ints:
-    """The same table, beginning where a line of the processor's cache does."""
-    flat = np.empty(rows.size + LINE, np.int64)
-    first = -flat.ctypes.data // flat.itemsize % LINE
-    table: Ints = flat[first : first + rows.size].reshape(rows.shape)
-    table[...] = rows
-    return table
+def aligned(rows: int, columns: int) -> Ints:
+    """A table of zeros that begins where a line of the processor's cache does."""
+    whole = np.zeros(rows * columns + LINE, np.int64)
+    first = -whole.ctypes.data // whole.itemsize % LINE
+    return whole[first : first + rows * columns].reshape(rows, columns)
+
+
+def side_by_side(*columns: Ints) -> Ints:
+    """Columns as one table."""
+    whole = aligned(len(columns[0]), len(columns))
+    for i, column in enumerate(columns):
+        whole[:, i] = column
+    return whole
 
 
 def table(rows: list[Ints]) -> Ints:
@@ -2491,7 +2498,7 @@ def new_state(world: World, logging: bool) -> State:
     """Everything empty, every agent about to send its first call."""
     fleet, width = world.fleet, world.threads.width
     agents, owners = len(fleet.start_ps), len(fleet.start_ps) + len(fleet.order) + 1
-    lanes = aligned(np.zeros((agents * width, LANE_COLUMNS), np.int64))
+    lanes = aligned(agents * width, LANE_COLUMNS)
     lanes[:, [L_CALL, L_TIP, L_PARENT, L_PLAY]] = -1
     lanes[:, L_AGENT] = np.arange(agents * width) // width
     ranks, workers = new_ranks(world)
