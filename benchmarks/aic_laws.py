@@ -1,20 +1,22 @@
 """Deployments whose law came from operator tables, played on measured rows of their layout, beside what aiconfigurator itself says of them.
 
 ``python -m benchmarks.aic_laws`` prints two tables: median absolute and signed errors of TPOT and TTFT; and DeepSeek V4 Pro on HGX H200 row
-by row, by the shipped law and the derived one (or those named behind ``--h200``). No row had a part in the fits.
+by row, by the law of the comparison and the derived one (or those named behind ``--h200``), and by the derived one with what served engines
+take over their operators. No row had a part in the fits, but for the two without drafts in what engines take.
 """
 
 import argparse
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from simulator.calibration.evidence import Row, shipped_rows
+from simulator.calibration.fit_served import trials_of
 from simulator.calibration.load import compiled_load, load_key
 from simulator.calibration.predict import Prediction, play_row
-from simulator.calibration.serving import Serving
+from simulator.calibration.serving import Serving, serve, serving_key
 from simulator.capacity.context import context_limit
 from simulator.capacity.fleet import engine_pools
 from simulator.catalog import folder
@@ -30,9 +32,6 @@ DEPLOYMENTS = {
 
 H200 = ("hgx_h200_v4pro_20tps_sglang", "hgx_h200_deepseek_v4_pro_tp8_sglang")
 H200_ROWS = "sglang_dsv4_h200_pro_fp4_"
-MOST_USERS = 1_024
-POOL_TOKENS = {True: 138_240, False: 322_560}
-"""KV pool with drafts as the profile says, and without: 35 calls of 9,216 tokens, from Little's law on the row of 1,024 users."""
 
 
 def main() -> None:
@@ -45,13 +44,16 @@ def main() -> None:
 
 
 def _h200_rows(laws: Sequence[str]) -> None:
-    print("\nDeepSeek V4 Pro on HGX H200: ms per token, and tokens/s per GPU; measured, then by", ", ".join(laws))
-    for row in shipped_rows():
-        if row.id.startswith(H200_ROWS) and row.concurrency <= MOST_USERS:
-            options = {"drafts": row.drafts, "max_seqs": 64, "kv_pool_tokens": POOL_TOKENS[row.drafts > 0]}
-            found = [_played(row, _serving(law, options)) for law in laws]
-            tpot, rate = ("  ".join(f"{getattr(p, key):7.2f}" for p in (row, *found)) for key in ("tpot_ms", "tok_s_gpu"))
-            print(f"{row.concurrency:5} users, {row.drafts} drafts  {tpot}   {rate}")
+    print("\nDeepSeek V4 Pro on HGX H200: ms per token, and tokens/s per GPU; measured, then by", ", ".join(laws), "and as validated")
+    named = [_serving(law).deployment.pools[0].law for law in laws]
+    for trial in trials_of(row for row in shipped_rows() if row.id.startswith(H200_ROWS)):
+        row, serving = trial.row, serve(serving_key(trial.row))
+        found = []
+        for law in (*named, serving.deployment.pools[0].law):
+            deployment = replace(serving.deployment, pools=tuple(replace(pool, law=law) for pool in serving.deployment.pools))
+            found.append(trial.played(deployment, serving.request_s))
+        tpot, rate = ("  ".join(f"{getattr(p, key):7.2f}" for p in (row, *found)) for key in ("tpot_ms", "tok_s_gpu"))
+        print(f"{row.concurrency:5} users, {row.drafts} drafts  {tpot}   {rate}")
 
 
 def _all_rows() -> None:
@@ -71,8 +73,8 @@ def _predictions() -> dict[str, tuple[float, float]]:
         return {row["id"]: (float(row["tpot_ms"]), float(row["ttft_ms"])) for row in csv.DictReader(file) if row["tpot_ms"]}
 
 
-def _serving(name: str, options: Mapping[str, Any] | None = None) -> Serving:
-    deployment = load_deployment(Path(name) if name.endswith(".yaml") else name, options)
+def _serving(name: str) -> Serving:
+    deployment = load_deployment(Path(name) if name.endswith(".yaml") else name)
     system, model = load_system(deployment.system), load_model(deployment.model)
     return Serving(system, model, deployment, engine_pools(system, model, deployment), request_s=0.0)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from simulator.calibration.evidence import Row
 from simulator.calibration.fit_law import FEWEST, LONGEST_TTFT, TTFT_WEIGHT
 from simulator.calibration.load import compiled_load, load_key
-from simulator.calibration.predict import SEED, play_row
+from simulator.calibration.predict import SEED, Prediction, play_row
 from simulator.calibration.serving import Serving, lacking, rests_on_tables, serve, serving_key
 from simulator.capacity.context import context_limit
 from simulator.capacity.fleet import engine_pools
@@ -43,10 +43,13 @@ class Trial:
 
     def errors(self, prefill: float) -> tuple[float, float]:
         """Relative error of TPOT, and ms that the TTFT lacks, when prompts take so many times as long."""
-        deployment = longer(self.serving.deployment, prefill)
-        pools = engine_pools(self.serving.system, self.serving.model, deployment)
-        played = play_row(self.row, self.serving._replace(deployment=deployment, pools=pools, request_s=0.0), self.load, SEED)
+        played = self.played(longer(self.serving.deployment, prefill), request_s=0.0)
         return played.tpot_ms / self.row.tpot_ms - 1, self.row.ttft_ms - played.ttft_ms
+
+    def played(self, deployment: Deployment, request_s: float) -> Prediction:
+        """The row on a deployment with another law, behind a front end that takes so many seconds."""
+        pools = engine_pools(self.serving.system, self.serving.model, deployment)
+        return play_row(self.row, self.serving._replace(deployment=deployment, pools=pools, request_s=request_s), self.load, SEED)
 
 
 def longer(deployment: Deployment, factor: float) -> Deployment:

@@ -7,8 +7,6 @@ import pytest
 
 from simulator.calibration.evidence import Row, shipped_rows
 from simulator.calibration.fit_served import FAMILIES, longer, served_fits, trials_of
-from simulator.calibration.predict import SEED, play_row
-from simulator.capacity.fleet import engine_pools
 from simulator.catalog import folder
 from simulator.errors import UserError
 from simulator.hardware.load import load_deployment
@@ -23,10 +21,7 @@ def measured_as(rows: list[Row], factor: float, request_s: float) -> list[Row]:
     """The same rows as an engine would have measured them whose prompts take so much longer than their operators."""
     found = []
     for trial in trials_of(rows):
-        serving = trial.serving
-        deployment = longer(serving.deployment, factor)
-        pools = engine_pools(serving.system, serving.model, deployment)
-        played = play_row(trial.row, serving._replace(deployment=deployment, pools=pools, request_s=request_s), trial.load, SEED)
+        played = trial.played(longer(trial.serving.deployment, factor), request_s)
         found.append(replace(trial.row, tpot_ms=played.tpot_ms, ttft_ms=played.ttft_ms))
     return found
 
@@ -69,10 +64,8 @@ def test_the_law_of_the_compared_h200_tells_its_served_rows() -> None:
     rows = [r for r in shipped_rows() if r.id.startswith("sglang_dsv4_h200_pro") and r.concurrency >= 64]
     errors = []
     for trial in trials_of(rows):
-        serving = trial.serving
-        deployment = replace(serving.deployment, pools=tuple(replace(pool, law=law) for pool in serving.deployment.pools))
-        pools = engine_pools(serving.system, serving.model, deployment)
-        played = play_row(trial.row, serving._replace(deployment=deployment, pools=pools), trial.load, SEED)
+        deployment = replace(trial.serving.deployment, pools=tuple(replace(pool, law=law) for pool in trial.serving.deployment.pools))
+        played = trial.played(deployment, trial.serving.request_s)
         errors.append(played.tpot_ms / trial.row.tpot_ms - 1)
     assert len(errors) == 4
     assert max(map(abs, errors)) < 0.13
