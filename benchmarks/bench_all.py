@@ -238,7 +238,7 @@ GOALS = (
 
 
 CAUSES = {
-    "cost per call, most over least": "few of 100 agents share a step; of 10,000 the rows outgrow the processor's caches",
+    "cost per call, most over least": "1,000 agents share steps and fit the caches; few of 100 share one, and 100,000 do not fit",
     "capacity of a rack, CPU s": "the phases that hold are played in full, up to a million calls each, and the edge is sought to 1 %",
     "make compare, s": "two racks and two servers, three seeds each: some twenty full phases, sprints, and the report",
     "first compile, CPU s": "one loop of 2,500 lines, most of it inlined",
