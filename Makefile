@@ -2,19 +2,22 @@
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' >/dev/null 2>&1 && echo "$$p" && break; done)
 SCENARIO ?= compare
+SURFACES ?= trajectories past_runs scenario deployment system model engine words calibration evidence parquet
+FUZZ_S ?= 180
 PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export IPYTHONDIR := $(CURDIR)/.cache/ipython
 export JUPYTER_RUNTIME_DIR := $(CURDIR)/.cache/jupyter
 
-.PHONY: help compare test bench mutants lint format report readme notebooks clean
+.PHONY: help compare test bench mutants fuzz lint format report readme notebooks clean
 
 help:
 	@echo "make compare    the main job: agents held per megawatt, table on stdout and report in results/"
 	@echo "make test       all tests (live ones apart)"
 	@echo "make lint       ruff, mypy, import contracts          make format     rewrite in the house style"
 	@echo "make mutants    mistakes put into the engines, to docs/mutations.md (not part of make test)"
+	@echo "make fuzz       readers fuzzed by coverage, 3 minutes each (SURFACES=, FUZZ_S=; needs atheris; not part of make test)"
 	@echo "make bench      speed, to docs/benchmarks.md      make notebooks  execute them in place"
 	@echo "make report     the main job, and where its report is"
 	@echo "make readme     renew the table in README.md          make clean      remove .venv, caches and what commands wrote"
@@ -28,6 +31,16 @@ test: .venv/.installed-dev
 bench: .venv/.installed
 	.venv/bin/python benchmarks/bench_all.py $(if $(PEER),--peer $(PEER)) >docs/benchmarks.md.new
 	mv docs/benchmarks.md.new docs/benchmarks.md
+
+fuzz: .cache/fuzzing/bin/python
+	for surface in $(SURFACES); do $< -m tests.fuzz.coverage_guided $$surface -max_total_time=$(FUZZ_S) || exit 1; done
+
+.cache/fuzzing/bin/python: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear .cache/fuzzing
+	$@ -m pip --disable-pip-version-check install --quiet -c constraints.txt hatchling editables
+	$@ -m pip --disable-pip-version-check install --quiet -c constraints.txt --no-build-isolation --editable . pytest hypothesis
+	$@ -m pip --disable-pip-version-check install --quiet atheris
+	@touch $@
 
 mutants: .venv/.installed-dev
 	.venv/bin/python -m tests.mutate

@@ -27,6 +27,7 @@ from peer import peak_of, replay, write_trace
 from simulator.engine import World, simulate_kernel, simulate_reference
 from simulator.engine.kernel import CALL_ROWS, COASTED, SLOTS_FREE, SLOTS_USED, T_EVICTED, advanced, flat, new_state
 from simulator.engine.world import ROLE_DECODE, ROLE_MIXED, ROLE_PREFILL, ROUTER_PREFIX
+from simulator.units import PS_PER_S
 from simulator.workload.compile import compile_calls
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -189,7 +190,7 @@ def filled(plays: int) -> list[str]:
     blocks = agents * 2 * turns * (plays + 1)
     few = compile_calls(set_of(agents, turns, 0, BLOCK_TOKENS, BLOCK_TOKENS * turns), block_tokens=BLOCK_TOKENS, stops=False)
     world = world_of(few, pool_of(ROLE_MIXED, 1, 1, blocks))
-    world = world._replace(stop=world.stop._replace(max_plays_per_agent=plays))
+    world = world._replace(stop=world.stop._replace(max_plays_per_agent=plays, max_ps=6 * 10**5 * PS_PER_S))
     load, state = flat(world), new_state(world, False)
     seconds, state = timed(lambda world: advanced(load, state), world)
     assert not state.totals[:, T_EVICTED].any()

@@ -51,6 +51,12 @@ def is_there(path: Path) -> bool:
         return False
 
 
+def refuse_stream(path: Path) -> None:
+    """Refuse what is there and neither a file nor a folder: a pipe may never end, or never begin, and files are read more than once."""
+    if is_there(path) and not path.is_file() and not path.is_dir():
+        raise UserError(Mistake(str(path), "", "a device, a pipe or a socket", "a file"))
+
+
 def find_data(kind: str, name: str) -> Path:
     """Path of the shipped file ``name`` (given without its suffix).
 

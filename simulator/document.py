@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from simulator.catalog import find_data
+from simulator.catalog import find_data, refuse_stream
 from simulator.errors import Mistake, UserError
 
 INLINE = "inline"
@@ -38,6 +38,7 @@ def read(ref: str | Path | Mapping[str, Any], kind: str, mistakes: list[Mistake]
         return INLINE, wrapped.value
     is_path = isinstance(ref, Path) or str(ref).endswith((".yaml", ".yml"))
     path = Path(ref) if is_path else find_data(kind, str(ref))
+    refuse_stream(path)
     file = f"{path.parent.name}/{path.name}" if not is_path else str(path)
     try:
         with path.open("rb") as opened:
@@ -103,7 +104,10 @@ class _Plain:
         if isinstance(node, yaml.SequenceNode):
             return Raw([self.value(item, f"{place}{i}.") for i, item in enumerate(node.value)], line)
         try:
-            return Raw(self.scalars.construct_object(node, deep=True), line)
+            found = self.scalars.construct_object(node, deep=True)
+            if isinstance(found, str) and found.encode("utf-8", "replace").decode() != found:
+                self.mistakes.append(Mistake(self.file, place.rstrip("."), "half a surrogate pair", "text", line=line))
+            return Raw(found, line)
         except (yaml.YAMLError, ValueError):
             return Raw(str(node.value), line)
 

@@ -6,20 +6,24 @@
 import csv
 import gzip
 import hashlib
+import io
 import math
 import re
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from simulator.catalog import folder, nearest
+from simulator.catalog import folder, nearest, refuse_stream
 from simulator.errors import Mistake, UserError
 
 QUANTITIES = ("ttft_ms", "tpot_ms", "tok_s_gpu", "watts")
 """What a row may have measured, in the order of the tables."""
 
 MODES = ("agg", "disagg")
+MOST_TEXT = 64 << 20
+"""Characters of a file of rows; the largest that ships has 0.4 million."""
 SPLITS = ("fit", "check")
 STATISTICS = ("mean", "median")
 """What of a run's calls its TTFT and TPOT are."""
@@ -163,7 +167,7 @@ def read_rows(path: Path) -> tuple[Row, ...]:
             header = tuple(table.fieldnames or ())
             _raise_if(_header_mistakes(str(path), header))
             records = [(table.line_num, {key: _without_guard(value) for key, value in record.items()}) for record in table]
-    except (OSError, UnicodeDecodeError, EOFError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(Mistake(str(path), "", "a file that cannot be read", "a CSV file", str(error))) from error
     mistakes: list[Mistake] = []
     rows = [row for line, record in records if (row := _row(str(path), line, record, mistakes)) is not None]
@@ -175,8 +179,25 @@ def read_rows(path: Path) -> tuple[Row, ...]:
 
 
 def open_text(path: Path) -> TextIO:
-    """A text file, unpacked when its name ends in ``.gz``."""
-    return gzip.open(path, "rt", encoding="utf-8", newline="") if path.suffix == ".gz" else path.open(encoding="utf-8", newline="")
+    """A text file, unpacked when its name ends in ``.gz``, as it is in memory.
+
+    Raises
+    ------
+    UserError
+        When it is a pipe, or longer than `MOST_TEXT`.
+    OSError, UnicodeDecodeError
+        When it cannot be read.
+    """
+    refuse_stream(path)
+    try:
+        opener: Callable[..., TextIO] = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rt", encoding="utf-8", newline="") as file:
+            text = file.read(MOST_TEXT + 1)
+    except (EOFError, zlib.error) as error:
+        raise OSError(str(error)) from error
+    if len(text) > MOST_TEXT:
+        raise UserError(Mistake(str(path), "", "a longer file", f"at most {MOST_TEXT:,} characters, unpacked"))
+    return io.StringIO(text, newline="")
 
 
 def _header_mistakes(file: str, header: Sequence[str]) -> list[Mistake]:

@@ -95,7 +95,7 @@ def _requests(records: Records, source: Source) -> Iterator[tuple[PastRequest | 
                 yield _aiperf(row), row.inner("metadata").text("model", "")
     elif first and isinstance(first[0], dict) and {"ttfts", "itls", "input_lens", "mean_ttft_ms"} & first[0].keys():
         yield from _vllm(records.document(source))
-    elif first and isinstance(first[0], list) and {*CSV_COLUMNS[:3]} & {*first[0]}:
+    elif first and isinstance(first[0], list) and any(column in first[0] for column in CSV_COLUMNS[:3]):
         _check_header(source, [str(cell) for cell in first[0]])
         for row in records.table(source):
             with records.record():

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from simulator.calibration.evidence import DEFAULTS, Row, with_split
+from simulator.calibration.evidence import DEFAULTS, Row, open_text, with_split
 from simulator.calibration.silicon_layout import Layout, decode_worker, prefill_pool, worker_layout
 from simulator.errors import Mistake, UserError
 
@@ -99,7 +99,10 @@ def read_silicon(path: Path) -> tuple[tuple[Row, ...], pd.DataFrame]:
     UserError
         When a column is missing, or lengths and times are no numbers above 0.
     """
-    frame = pd.read_csv(path)
+    try:
+        frame = pd.read_csv(open_text(path))
+    except (OSError, ValueError) as error:
+        raise UserError(Mistake(str(path), "", "a file that cannot be read", "a CSV file", str(error))) from error
     if mistakes := [*_missing(str(path), frame), *_no_numbers(str(path), frame)]:
         raise UserError(mistakes)
     kept, dropped = clean_silicon(frame)

@@ -61,7 +61,7 @@ def with_overrides(document: Document, overrides: Mapping[str, Any]) -> Document
         at: Any = data
         for i, key in enumerate(keys[:-1]):
             if isinstance(at, list):
-                if not key.isdecimal() or int(key) >= len(at):
+                if not key.isdecimal() or len(key) > 9 or int(key) >= len(at):
                     raise UserError(Mistake("override", dotted, f"index {key!r}", f"0 to {len(at) - 1}"))
                 index: Any = int(key)
                 inner = at[index]

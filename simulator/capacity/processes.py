@@ -1,7 +1,9 @@
 """Pure functions in several processes, their results in order or as they come. Inputs are tasks of the questions."""
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ from typing import Any
 from simulator.capacity.point import Progress
 from simulator.errors import Mistake, UserError
 
+WATCH = "ends with its parent"
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
@@ -61,7 +64,8 @@ def _played(calls: Sequence[Call], jobs: int, order: str) -> Iterator[Any]:
     from joblib import Parallel
 
     with _unheard():
-        results = Parallel(n_jobs=jobs, return_as=order, batch_size=1)(calls)
+        watched: list[Call] = [(_beside, (os.getpid(), *call), {}) for call in calls]
+        results = Parallel(n_jobs=jobs, return_as=order, batch_size=1)(watched)
     try:
         yield from results
     except BrokenExecutor as error:
@@ -80,6 +84,19 @@ def _unheard() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _beside(parent: int, function: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """A call in a process that ends with the one that started it, which may be killed and then ends nothing itself."""
+    if all(thread.name != WATCH for thread in threading.enumerate()):
+        threading.Thread(target=_end_with, args=(parent,), name=WATCH, daemon=True).start()
+    return function(*arguments, **named)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def _placed(place: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[int, Any]:

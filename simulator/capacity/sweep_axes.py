@@ -92,15 +92,12 @@ def _axis(field: str, given: Any, file: str, mistakes: list[Mistake]) -> Axis:
     if len(set(names)) < len(names) or not items:
         mistakes.append(Mistake(file, field, "a value twice" if items else "no values", ALLOWED))
     alone = spans[0] if len(spans) == 1 else None
-    return Axis(field, tuple(values), (_number(alone[1]), _number(alone[2])) if alone and not alone[3] else None)
+    return Axis(field, tuple(values), _ends(alone) if alone and not alone[3] else None)
 
 
 def _spaced(span: re.Match[str], file: str, field: str, mistakes: list[Mistake], alone: bool) -> list[Any]:
     """The values of a range; none for one between numbers that are not whole, from which only a hypercube can draw."""
-    try:
-        low, high = _number(span[1]), _number(span[2])
-    except ValueError:
-        low, high = 1, 0
+    low, high = _ends(span)
     whole = isinstance(low, int) and isinstance(high, int)
     count = int(span[3]) if span[3] else int(high - low) + 1 if whole else 0
     if not low < high or count > MOST_POINTS or (span[3] and count < 2) or (not count and not alone):
@@ -109,6 +106,14 @@ def _spaced(span: re.Match[str], file: str, field: str, mistakes: list[Mistake],
     if whole and count and int(high - low) % (count - 1) == 0:
         return [int(low) + step * (int(high - low) // (count - 1)) for step in range(count)]
     return [_short(low + (high - low) * step / (count - 1)) for step in range(count)]
+
+
+def _ends(span: re.Match[str]) -> tuple[float, float]:
+    """Both ends of a range, or ends that are none where they are no numbers."""
+    try:
+        return _number(span[1]), _number(span[2])
+    except ValueError:
+        return 1, 0
 
 
 def _number(text: str) -> float:

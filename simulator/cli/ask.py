@@ -207,8 +207,13 @@ def compare(
     say(f"report: {out / 'report.html'}")
 
 
-Gpus = Annotated[int | None, typer.Option("--gpus", min=1, help="GPUs that a shape may use; one system by default.", show_default=False)]
-Widest = Annotated[int | None, typer.Option("--widest", min=1, help="GPUs of the widest worker.", show_default=False)]
+MOST_GPUS = 100_000
+"""As many as a profile may have."""
+Gpus = Annotated[
+    int | None,
+    typer.Option("--gpus", min=1, max=MOST_GPUS, help="GPUs that a shape may use; one system by default.", show_default=False),
+]
+Widest = Annotated[int | None, typer.Option("--widest", min=1, max=MOST_GPUS, help="GPUs of the widest worker.", show_default=False)]
 Attention = Annotated[
     list[str] | None,
     typer.Option("--attention", metavar="dp|tp", help="Attention layouts; the base's by default. May be repeated.", show_default=False),

@@ -63,7 +63,7 @@ def calibrate(
     card: Annotated[str | None, typer.Option("--card", metavar="NAME", help="Card of its model, for watts.", show_default=False)] = None,
 ) -> None:
     """Calibrate against a live endpoint, or from runs of it: survey, plan, run, fit, check on what was held out, report."""
-    from simulator.cli.live_run import LiveRun, play_live
+    from simulator.cli.live_run import RunOptions, play_live
     from simulator.cli.past import calibrate_from
     from simulator.cli.reality import seconds_of
     from simulator.errors import Mistake, UserError
@@ -78,7 +78,7 @@ def calibrate(
         allowed = "--told with --from; an endpoint is asked" if told else "the URL of an endpoint, or --from with files of its runs"
         raise UserError(Mistake("calibrate", "--told" if told else "URL", "no --from" if told else "nothing", allowed))
     budget_s = seconds_of(budget, "calibrate")
-    asked = LiveRun("calibrate", url, model, out, budget_s, resume, power, plan_only, yes, key_file, timeout_s)
+    asked = RunOptions("calibrate", url, model, out, budget_s, resume, power, plan_only, yes, key_file, timeout_s)
     found = play_live(asked, _plan)
     if found is not None:
         endpoint, rows = found

@@ -36,14 +36,14 @@ def drift(
     """Does an overlay still hold? A minute of cells on the endpoint, beside what it predicts. Status 0: it holds; 3: it does not."""
     from datetime import UTC, datetime
 
-    from simulator.cli.live_run import LiveRun, play_live
+    from simulator.cli.live_run import RunOptions, play_live
     from simulator.cli.reality import seconds_of
     from simulator.hardware.load import load_deployment
 
     budget_s, overlay = seconds_of(budget, "drift"), load_deployment(against)
     folder = out or Path("drift", datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))
     also = ("--against", str(against))
-    asked = LiveRun("drift", url, model, folder, budget_s, resume, None, plan_only, yes, key_file, timeout_s, also)
+    asked = RunOptions("drift", url, model, folder, budget_s, resume, None, plan_only, yes, key_file, timeout_s, also)
     found = play_live(asked, _plan_against(overlay))
     if found is not None:
         _finish(overlay, *found, folder, as_json)

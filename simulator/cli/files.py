@@ -14,12 +14,14 @@ from simulator.errors import Mistake, UserError
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically: beside its place first, then renamed over it; missing folders are made.
 
+    Half a surrogate pair, which a name in a JSON file may have, is written as a question mark.
+
     Raises
     ------
     UserError
         When the place cannot be written.
     """
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8", "replace"))
 
 
 def refuse_places(*files: Path | None) -> None:

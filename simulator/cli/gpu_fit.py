@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 def read_evidence(path: Path) -> Evidence:
     """An evidence file. Raises `UserError` when it cannot be read."""
+    from simulator.calibration.evidence import open_text
     from simulator.calibration.gpu_evidence import parse_evidence
     from simulator.errors import Mistake, UserError
 
     try:
-        return parse_evidence(path.read_text(encoding="utf-8"), str(path))
+        return parse_evidence(open_text(path).read(), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(Mistake(str(path), "", "a file that cannot be read", "an evidence file", str(error))) from error
 

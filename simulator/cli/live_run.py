@@ -41,7 +41,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class LiveRun:
+class RunOptions:
     """What a command was asked: the options of `calibrate` and `drift` that concern the run."""
 
     command: str
@@ -68,7 +68,7 @@ class LiveRun:
 MakePlan = Callable[["Endpoint", float], Planned]
 
 
-def play_live(asked: LiveRun, make_plan: MakePlan) -> tuple[Endpoint, Rows] | None:
+def play_live(asked: RunOptions, make_plan: MakePlan) -> tuple[Endpoint, Rows] | None:
     """Runs it; the endpoint and its rows, or None when only the plan was wanted or the answer to the question was no.
 
     Raises
@@ -119,7 +119,7 @@ def play_live(asked: LiveRun, make_plan: MakePlan) -> tuple[Endpoint, Rows] | No
     return found, rows
 
 
-def _refuse(asked: LiveRun, folder: RunFolder) -> None:
+def _refuse(asked: RunOptions, folder: RunFolder) -> None:
     """What cannot be done, before anybody is asked anything."""
     import sys
 
@@ -137,7 +137,7 @@ def _refuse(asked: LiveRun, folder: RunFolder) -> None:
 
 
 async def _live(
-    asked: LiveRun, make_plan: MakePlan, client: Client, power: Power, clock: Clock, folder: RunFolder, rows: Rows
+    asked: RunOptions, make_plan: MakePlan, client: Client, power: Power, clock: Clock, folder: RunFolder, rows: Rows
 ) -> tuple[Endpoint, End | None]:
     """Survey, plan and run."""
     import json
@@ -186,7 +186,7 @@ async def _live(
         power.close()
 
 
-def _refuse_another(asked: LiveRun, now: Endpoint, before: Endpoint) -> None:
+def _refuse_another(asked: RunOptions, now: Endpoint, before: Endpoint) -> None:
     """A run goes on with the endpoint that it began with."""
     from simulator.errors import Mistake, UserError
 
@@ -196,7 +196,7 @@ def _refuse_another(asked: LiveRun, now: Endpoint, before: Endpoint) -> None:
             raise UserError(Mistake(asked.command, "--resume", found, allowed))
 
 
-def _show(endpoint: Endpoint, planned: Planned, asked: LiveRun) -> None:
+def _show(endpoint: Endpoint, planned: Planned, asked: RunOptions) -> None:
     """What the endpoint is, what it lacks, and what will be asked: before anything costs much."""
     from simulator.cli.screen import say, show_sheets
     from simulator.report.live_tables import endpoint_sheet
@@ -222,7 +222,7 @@ def progress_line(cells: int, elapsed_s: float, expected_s: float, name: str) ->
     return f"[{bar}] {100 * share:3.0f} %, {cells} cells, {elapsed_s / 60:.1f} min, about {left_s / 60:.1f} min left: {name}"
 
 
-def _tell_kept(asked: LiveRun, rows: Rows) -> None:
+def _tell_kept(asked: RunOptions, rows: Rows) -> None:
     from simulator.cli.screen import say
 
     if rows.cells:

@@ -28,9 +28,12 @@ class Commands(TyperGroup):
         open_what_is_closed()
         return super().main(*words, **more)
 
-    def make_context(self, *words: Any, **more: Any) -> Any:
+    def make_context(self, info_name: str | None, args: list[str], *words: Any, **more: Any) -> Any:
+        if bad := next((word for word in args if word != _text(word)), None):
+            print(f"command line; found {_text(bad)!r}, which is not UTF-8; allowed: text", file=sys.stderr)
+            raise typer.Exit(ExitCode.BAD_INPUT)
         try:
-            return super().make_context(*words, **more)
+            return super().make_context(info_name, args, *words, **more)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -56,6 +59,11 @@ class Commands(TyperGroup):
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _text(word: str) -> str:
+    """A word with question marks for bytes that are no text: no page or table could hold them."""
+    return word.encode("utf-8", "replace").decode()
 
 
 def _one_line(text: str) -> str:

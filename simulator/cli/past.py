@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 TOLD = ("max_context_tokens", "max_seqs", "block_tokens", "kv_blocks", "token_budget")
 """What can be told of the engine, as numbers."""
+MOST_DIGITS = 12
 
 
 def calibrate_from(files: Sequence[Path], out: Path, model: str | None, told: Sequence[str], cards: Cards) -> Check:
@@ -74,7 +75,7 @@ def told_limits(told: Sequence[str]) -> dict[str, int | str]:
         key, _, value = word.partition("=")
         if key == "engine" and value in ENGINES:
             found["dialect"] = value
-        elif key in TOLD and value.isdigit() and int(value) > 0:
+        elif key in TOLD and value.isascii() and value.isdigit() and len(value) <= MOST_DIGITS and int(value) > 0:
             found[key] = int(value)
         else:
             allowed = f"engine={'|'.join(ENGINES)}, or one of {', '.join(TOLD)} with a whole number above 0"

@@ -85,7 +85,7 @@ def _read(file: Path | None) -> tuple[Row, ...]:
     try:
         with open_text(file) as text:
             header = next(csv.reader(text), [])
-    except (OSError, UnicodeDecodeError, EOFError):
+    except (OSError, UnicodeDecodeError, csv.Error):
         header = []  # the reader says what is wrong
     from simulator.calibration.silicon import is_silicon, read_silicon
 

@@ -1,8 +1,9 @@
 """What an endpoint tells of itself without being asked to generate. Inputs are its pages, by the paths that engines give them.
 
 Names: ``/v1/models`` (all), ``/version`` (vLLM), ``/server_info`` (SGLang), ``/props`` (llama.cpp), ``/metrics`` and
-``/prometheus/metrics`` (TensorRT-LLM). The page of SGLang and its field names are from general knowledge, neither read in its source nor
-tried: what is not found under them is unknown, and a note says so.
+``/prometheus/metrics`` (TensorRT-LLM). The page of SGLang and its field names are those of its source, version 0.5.23 (``http_server.py``,
+``arg_groups/fields``, ``get_init_info`` of its scheduler); no running one has been asked. What is not found under them is unknown, and a
+note says so.
 """
 
 import json
@@ -150,7 +151,7 @@ def _cache(page: str, limits: dict[str, int], facts: dict[str, Any]) -> None:
     for sample in read_samples(page, ("vllm:cache_config_info",)):
         for name, label in (("block_tokens", "block_size"), ("kv_blocks", "num_gpu_blocks")):
             text = sample.labels.get(label, "")
-            _note(limits, name, int(text) if text.isdigit() else None)
+            _note(limits, name, int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None)
         facts |= {label: sample.labels[label] for label in CACHE_LABELS if label in sample.labels}
 
 

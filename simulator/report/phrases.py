@@ -77,7 +77,9 @@ def number(value: float) -> str:
 
 
 def span(low: float, high: float) -> str:
-    """An interval as ``low–high``."""
+    """An interval as ``low–high``; one dash where neither is known."""
+    if low != low and high != high:
+        return number(low)
     return f"{number(low)}–{number(high)}"
 
 
@@ -87,7 +89,9 @@ def percent(share: float) -> str:
 
 
 def times(ratio: float) -> str:
-    """A ratio as a factor: 0.013×, 0.21×, 2.40×, 12.1×."""
+    """A ratio as a factor: 0.013×, 0.21×, 2.40×, 12.1×; a dash where it is not known."""
+    if ratio != ratio:
+        return number(ratio)
     if ratio < 0.095:
         return f"{ratio:.2g}×"
     return f"{ratio:.2f}×" if ratio < 9.995 else f"{number(ratio)}×"

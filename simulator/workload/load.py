@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simulator.catalog import find_data, is_there
+from simulator.catalog import find_data, is_there, refuse_stream
 from simulator.errors import Mistake, UserError
 from simulator.workload.agentperf_local import is_agentperf_local, read_agentperf_local
 from simulator.workload.aiperf_export import is_aiperf_export, read_aiperf_export
@@ -105,6 +105,7 @@ def load_trajectories(ref: str | Path, reading: Reading = Reading()) -> Trajecto
             hint = "relative paths start where the command runs"
             raise UserError(Mistake(str(ref), "trajectories", "no such file or folder", hint=hint))
         return read_native(find_data("trajectories", str(ref)))
+    refuse_stream(path)
     if path.is_file() and is_native(path):
         return read_native(path)
     if path.is_file() and is_journal(path):

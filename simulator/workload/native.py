@@ -105,8 +105,11 @@ def write_native(trajectories: TrajectorySet, path: Path) -> None:
 
 
 def native_bytes(trajectories: TrajectorySet, packed: bool) -> bytes:
-    """Content of a native file. `GzipFile` writes the same header in every Python version, which `gzip.compress` does not."""
-    data = native_text(trajectories).encode()
+    """Content of a native file; half a surrogate pair in a name becomes a question mark.
+
+    `GzipFile` writes the same header in every Python version, which `gzip.compress` does not.
+    """
+    data = native_text(trajectories).encode("utf-8", "replace")
     if not packed:
         return data
     buffer = io.BytesIO()

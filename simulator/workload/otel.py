@@ -6,6 +6,7 @@ Requests are the innermost spans with token usage; those of one conversation (el
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ def _plain(value: Row) -> Any:
     """An attribute's value: OTLP writes integers as texts."""
     kind, content = next(iter(value.values.items()), ("", None))
     text = str(content)
-    return int(text) if kind == "intValue" and text.lstrip("-").isdigit() else content
+    return int(text) if kind == "intValue" and re.fullmatch(r"-?[0-9]{1,19}", text) else content
 
 
 def _usage(span: _Span) -> bool:

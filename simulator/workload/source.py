@@ -20,6 +20,8 @@ from typing import Any, BinaryIO, cast
 from simulator.errors import Mistake, UserError
 
 BUFFER = 1 << 16
+MOST_EMPTY = 100_000
+"""Empty lines in a row: two gigabytes of them pack into two megabytes, and take a quarter of an hour to count."""
 SNIFFED_ROWS, SNIFFED_BYTES = 20, 1 << 20
 DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError)
 
@@ -56,13 +58,16 @@ class Source:
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Lines that hold something, numbered from 1."""
-        line = 0
+        line, empty = 0, 0
         while True:
             text = self._ahead.pop(0) if self._ahead else self._line(line + 1)
             if not text:
                 return
             line += 1
-            if not text.isspace():
+            empty = empty + 1 if text.isspace() else 0
+            if empty > MOST_EMPTY:
+                raise UserError(Mistake(self.place, "", "more empty lines", f"at most {MOST_EMPTY:,} in a row", line=line))
+            if not empty:
                 yield line, text
 
     def document(self) -> Any:

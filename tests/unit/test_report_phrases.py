@@ -3,7 +3,7 @@
 import pytest
 from fake_answers import answer, comparison
 
-from simulator.report.phrases import by_tier, finding, number, plain, promise, systems, tier, times, words
+from simulator.report.phrases import by_tier, finding, number, plain, promise, span, systems, tier, times, words
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,7 @@ def test_numbers_have_three_digits(value: float, text: str) -> None:
 
 
 def test_small_ratios_keep_two_decimals() -> None:
+    assert (times(float("nan")), span(float("nan"), float("nan")), span(1.0, 2.0)) == ("–", "–", "1.00–2.00"), "unknown watts: one dash"
     assert [times(x) for x in (0.0123, 0.2, 2.4, 12.34)] == ["0.012×", "0.20×", "2.40×", "12.3×"]
 
 
