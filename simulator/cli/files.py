@@ -25,7 +25,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def refuse_places(*files: Path | None) -> None:
-    """Before the work that would fill them: files that could not be written. Folders are not made yet.
+    """Before the work that would fill them: files that could not be written, there or where links lead. Folders are not made yet.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def refuse_places(*files: Path | None) -> None:
             continue
         with _told(path):
             _refuse_what_is_no_file(path)
-            nearest = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+            nearest = next(folder for folder in Path(os.path.realpath(path)).parents if os.path.lexists(folder))
             if not nearest.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
             if not os.access(nearest, os.W_OK | os.X_OK):

@@ -170,6 +170,14 @@ def test_what_is_no_file_stays_and_nothing_is_played(
     assert not Path("/dev/null").is_file()
 
 
+def test_a_link_is_refused_for_the_place_that_it_leads_to(
+    command: Command, tiny: str, tmp_path: Path, blocked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulator.capacity.run", lambda *_, **__: pytest.fail("it is refused before the work"))
+    (tmp_path / "page.json").symlink_to(blocked / "page.json")
+    assert "Not a directory" in told(command("run", tiny, "--timeline", str(tmp_path / "page.json")))
+
+
 def test_a_link_stays_one_and_its_file_is_written(command: Command, tiny: str, tmp_path: Path) -> None:
     (tmp_path / "page.json").symlink_to(tmp_path / "elsewhere.json")
     assert command("run", tiny, "--timeline", str(tmp_path / "page.json")).exit_code == 0
