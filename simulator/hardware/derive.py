@@ -16,10 +16,10 @@ from simulator.hardware.efficiency import ANY, efficiency_of
 from simulator.hardware.fit import COLLECTIVE_BYTES, RESERVE_BYTES, smallest_layout
 from simulator.hardware.model_card import ModelCard
 from simulator.hardware.profile import Profile, parse
-from simulator.hardware.quality import Field
+from simulator.hardware.quality import Field, worst_quality
 from simulator.hardware.roofline import Layout, compute_type_of, law_defaults
 from simulator.hardware.schemas import DEPLOYMENT, LAW, LAYOUT, POOL
-from simulator.hardware.served import PREFILL, served_over
+from simulator.hardware.served import PREFILL, Served, served_over
 from simulator.hardware.spec import missing
 from simulator.hardware.system import System
 from simulator.hardware.unknown import known
@@ -182,11 +182,13 @@ def operator_law(system: System, model: ModelCard, layout: Layout, engine: str, 
     tables, over = _table_law(system, model, layout, engine, weight_type), served_over(engine, model.name)
     rules = {key: Rule(field.value, field.source, field.quality) for key, field in tables.items()}
     if over is not None:
-        longer = {key: rules[key] for key in PREFILL if key in rules}
-        rules |= {
-            key: replace(rule, value=rule.value * over.prefill, source=f"{rule.source}; {over.source}") for key, rule in longer.items()
-        }
+        rules |= {key: _lengthened(rules[key], over) for key in PREFILL if key in rules}
     return rules
+
+
+def _lengthened(rule: Rule, over: Served) -> Rule:
+    """Times what an engine takes over its operators: a factor of other rows too, so estimated at best."""
+    return Rule(rule.value * over.prefill, f"{rule.source}; {over.source}", worst_quality([rule.quality, "estimated"]))
 
 
 def _table_law(system: System, model: ModelCard, layout: Layout, engine: str, weight_type: str) -> dict[str, Field]:

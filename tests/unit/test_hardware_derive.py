@@ -160,6 +160,7 @@ def test_a_derived_law_comes_from_operator_tables_of_the_model_where_no_served_r
     assert {key: getattr(derived.pools[0].law, key) for key in PREFILL} == longer
     assert derived.pools[0].law == replace(raw, fitted_ep=1, **{key: getattr(derived.pools[0].law, key) for key in PREFILL})
     assert over.source in derived.fields["prefill_token_s"].source
+    assert (derived.fields["prefill_token_s"].quality, derived.fields["floor_s"].quality) == ("estimated", "fitted")
     assert over.source not in derived.fields["floor_s"].source
     assert served_over("vllm", "deepseek_v4_pro") is served_over("sglang", "deepseek_r1") is None
     assert 0 < derived.pools[0].law.prefill_expert_s < derived.pools[0].law.prefill_token_s
