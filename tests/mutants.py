@@ -268,6 +268,18 @@ JUDGED: dict[str, str] = {
     "kernel take_step: totals[T_FLOOR] += quotient(kind[P_FLOOR_PS], 1000) totals[T_SHARED]": (
         "Equivalent: two sums that know nothing of each other."
     ),
+    "kernel take_step: totals[T_SHARED] += quotient(shared_ps, 1000) totals[T_CONTEXT]": (
+        "Equivalent: two sums that know nothing of each other."
+    ),
+    "kernel look_ahead_sends: prefetch": "Equivalent: a hint to the processor's cache, which is nothing without the JIT.",
+    "kernel unclaim: release_blocks(world, state, target, lane, lanes[lane, L_HELD]) state.ranks": (
+        "The 150 worlds that this run draws for the law have no such call; tests/oracle/test_worlds_that_broke.py, "
+        "`test_a_decode_seat_given_back_wakes_an_idle_worker_whose_queue_it_was_too_small_for`, notices it by name."
+    ),
+    "kernel further_output: return min(max(0, kind[P_MAX_NEW]": (
+        "The 150 worlds that this run draws for the law have no such call; tests/oracle/test_option_schedules.py, "
+        "`test_a_call_that_did_not_fit_is_not_tried_again_before_something_is_given_back`, notices it by name."
+    ),
     "kernel release: keep_tail(world, state, rank, lane, tokens) hash_blocks": (
         "Equivalent: the one writes the store of ends, the other the tree of slots."
     ),
