@@ -32,14 +32,14 @@ bench: .venv/.installed
 	.venv/bin/python benchmarks/bench_all.py $(if $(PEER),--peer $(PEER)) >docs/benchmarks.md.new
 	mv docs/benchmarks.md.new docs/benchmarks.md
 
-fuzz: .cache/fuzzing/bin/python
-	for surface in $(SURFACES); do $< -m tests.fuzz.coverage_guided $$surface -max_total_time=$(FUZZ_S) || exit 1; done
+fuzz: .cache/fuzzing/.installed
+	for surface in $(SURFACES); do .cache/fuzzing/bin/python -m tests.fuzz.coverage_guided $$surface -max_total_time=$(FUZZ_S) || exit 1; done
 
-.cache/fuzzing/bin/python: pyproject.toml constraints.txt
+.cache/fuzzing/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .cache/fuzzing
-	$@ -m pip --disable-pip-version-check install --quiet -c constraints.txt hatchling editables
-	$@ -m pip --disable-pip-version-check install --quiet -c constraints.txt --no-build-isolation --editable . pytest hypothesis
-	$@ -m pip --disable-pip-version-check install --quiet atheris
+	.cache/fuzzing/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt hatchling editables
+	.cache/fuzzing/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt --no-build-isolation --editable . pytest hypothesis
+	.cache/fuzzing/bin/python -m pip --disable-pip-version-check install --quiet atheris
 	@touch $@
 
 mutants: .venv/.installed-dev
