@@ -27,7 +27,7 @@ class _Prefetch(AbstractTemplate):
 @lower_builtin(prefetch, Table, types.Integer)
 def _prefetch(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     table, _ = sig.args
-    place, _ = address(context, builder, table, args[0], sig.args[1], args[1])
+    place, _ = address(context, builder, table, args[0], sig.args[1], args[1], inside=False)
     flag = ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [place.type, flag, flag, flag])
     hint = builder.module.declare_intrinsic("llvm.prefetch", [place.type], kind)

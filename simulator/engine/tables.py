@@ -152,8 +152,10 @@ class _Len(AbstractTemplate):
         return signature(types.int64, *args) if isinstance(args[0], Table) else None
 
 
-def address(context: Any, builder: Any, table: Table, value: Any, index_type: Any, index: Any) -> tuple[Any, list[Any]]:
-    """Where an index of a table lies, and the lengths of what follows."""
+def address(
+    context: Any, builder: Any, table: Table, value: Any, index_type: Any, index: Any, inside: bool = True
+) -> tuple[Any, list[Any]]:
+    """Where an index of a table lies, and the lengths of what follows; ``inside``: it is known to lie in the table."""
     kinds = _kinds(index_type)
     numbers = cgutils.unpack_tuple(builder, index, len(kinds)) if isinstance(index_type, types.BaseTuple) else [index]
     proxy = cgutils.create_struct_proxy(table)(context, builder, value)
@@ -166,7 +168,7 @@ def address(context: Any, builder: Any, table: Table, value: Any, index_type: An
         at = number if at is None else builder.add(builder.mul(at, length), number)
     for length in lengths[len(kinds) :]:
         at = builder.mul(at, length)
-    return builder.gep(proxy.data, [at], inbounds=True), lengths[len(kinds) :]
+    return builder.gep(proxy.data, [at], inbounds=inside), lengths[len(kinds) :]
 
 
 @lower_builtin(operator.getitem, Table, types.Integer)

@@ -1,6 +1,7 @@
 """`agentwatt fit`: coefficients done again beside those in use, and the status of a check."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from simulator.calibration import fits
 from simulator.calibration.fit_grid import GRIDS, fit_again, rows_of, worker_of
 from simulator.calibration.grid import step_rows
 from simulator.calibration.refit import Coefficient, Miss, Refit
+from simulator.catalog import folder
 from tests.cli.conftest import Command
 
 
@@ -27,6 +29,12 @@ def test_a_difference_is_told_and_fails_a_check(command: Command, monkeypatch: p
     assert "DIFFERS" in command("fit").stdout
     assert command("fit").exit_code == 0
     assert command("fit", "--check").exit_code == 3
+
+
+def test_a_table_is_written_as_it_ships_and_only_to_a_file(command: Command, tmp_path: Path) -> None:
+    assert "only --write FILE writes a table" in command("fit", "--table", "served").stderr
+    assert command("fit", "--table", "served", "--write", str(tmp_path / "served.csv")).exit_code == 0
+    assert (tmp_path / "served.csv").read_text() == (folder("laws") / "served.csv").read_text()
 
 
 def test_rounding_is_no_difference() -> None:
