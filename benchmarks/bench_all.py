@@ -43,6 +43,13 @@ def sheet(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     print(flush=True)
 
 
+LEAST_S = 0.5
+"""Seconds over which a line of a table is measured at least."""
+
+STATED_CALLS_S = 9_000
+"""Calls/s of the peer with 1,000 agents on one worker, on the quiet machine of two cores that the goals were set beside."""
+
+
 class Cost(NamedTuple):
     """Of one world on the kernel: median seconds, calls, steps, and how many of those were taken in runs (nobody joins or leaves)."""
 
@@ -63,9 +70,11 @@ class Cost(NamedTuple):
 
 
 def cost(name: str, world: World, rounds: int) -> Cost:
-    """One line of a table by call and by step."""
+    """One line of a table by call and by step. What takes milliseconds is played more often, for it swings most."""
     print(name, file=sys.stderr)
     runs = [timed(simulate_kernel, world) for _ in range(rounds)]
+    while sum(seconds for seconds, _ in runs) < LEAST_S:
+        runs.append((timed(simulate_kernel, world)[0], runs[0][1]))
     state, output = advanced(flat(world), new_state(world, False)), runs[0][1]
     steps = int(output.series[:, :, 0].sum())
     return Cost(name, statistics.median(seconds for seconds, _ in runs), len(output.calls), steps, int(state.clock[COASTED]))
@@ -86,7 +95,7 @@ def fleet_of(agents: int, turns: int, workers: int, blocks: int) -> World:
 
 def against_peer(python: str, rounds: int) -> Figures:
     """Kernel and peer in turns on the same calls."""
-    rows, found = [], {}
+    rows, found, speed = [], {}, 0.0
     with tempfile.TemporaryDirectory() as folder:
         for agents, workers in ((100, 1), (100, 8), (1_000, 1), (1_000, 8)):
             blocks = 262_144 // workers
@@ -104,6 +113,7 @@ def against_peer(python: str, rounds: int) -> Figures:
             equal = (len(output.calls) / report.calls, tokens / report.output_tokens, cached / report.reused_tokens)
             ours_mib, theirs_mib = our_peak_mib(agents, 30, workers, blocks), max(run.peak_mib for run in theirs)
             found[agents, workers] = peer_s / seconds, ours_mib / theirs_mib
+            speed = report.calls / peer_s if (agents, workers) == (1_000, 1) else speed
             rows.append(
                 [
                     f"{agents:,} agents, {workers} worker{'s' * (workers > 1)}",
@@ -123,7 +133,11 @@ def against_peer(python: str, rounds: int) -> Figures:
     sheet(
         ("load", "calls/s, ours", "calls/s, peer", "ratio", "ours/peer: calls, output tokens, reused tokens", "peak MiB, ours / peer"), rows
     )
-    return {"peer, 1,000 agents, times": found[1_000, 1][0], "memory over the peer's": found[1_000, 1][1]}
+    return {
+        "peer, 1,000 agents, times": found[1_000, 1][0],
+        "memory over the peer's": found[1_000, 1][1],
+        "peer's calls/s": speed,
+    }
 
 
 def against_reference(agents: int, rounds: int) -> Figures:
@@ -248,16 +262,28 @@ CAUSES = {
 
 
 def goals(figures: Figures) -> None:
-    """What was asked beside what was measured."""
+    """What was asked beside what was measured; seconds also as on a machine on which the peer is as fast as it was beside the goals."""
+    share = figures.get("peer's calls/s", STATED_CALLS_S) / STATED_CALLS_S
     rows = []
     for words, name, relation, goal, unit in GOALS:
         if name in figures:
             found = figures[name]
-            met = found >= goal if relation == ">=" else found <= goal
-            shown = f"{found:,.0f}" if found >= 1_000 else f"{found:,.3g}"
-            rows.append([words, f"{relation} {goal:,} {unit}", shown, "met" if met else f"**missed**: {CAUSES.get(name, '')}".rstrip(": ")])
+            judged = found * share if unit in ("s", "CPU s") else found
+            met = judged >= goal if relation == ">=" else judged <= goal
+            verdict = "met" if met else f"**missed**: {CAUSES.get(name, '')}".rstrip(": ")
+            rows.append([words, f"{relation} {goal:,} {unit}", shown(found), shown(judged), verdict])
     print("## Goals\n")
-    sheet(("what", "goal", "measured", "verdict"), rows)
+    if share != 1:
+        print(
+            f"Machines differ: the peer replays 1,000 agents on one worker at {share * STATED_CALLS_S:,.0f} calls/s here, and at "
+            f"{STATED_CALLS_S:,} on the machine that the goals were set beside. So seconds are judged times {share:.2f}.\n"
+        )
+    sheet(("what", "goal", "measured", "judged", "verdict"), rows)
+
+
+def shown(figure: float) -> str:
+    """Three digits, or whole thousands."""
+    return f"{figure:,.0f}" if figure >= 1_000 else f"{figure:,.3g}"
 
 
 def main() -> None:
