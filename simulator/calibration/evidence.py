@@ -22,11 +22,12 @@ QUANTITIES = ("ttft_ms", "tpot_ms", "tok_s_gpu", "watts")
 """What a row may have measured, in the order of the tables."""
 
 MODES = ("agg", "disagg")
-MOST_TEXT = 64 << 20
-"""Characters of a file of rows; the largest that ships has 0.4 million."""
 SPLITS = ("fit", "check")
 STATISTICS = ("mean", "median")
 """What of a run's calls its TTFT and TPOT are."""
+
+MOST_TEXT = 64 << 20
+"""Characters of a file of rows; the largest that ships has 0.4 million."""
 
 SERVING_FILES = ("silicon", "systems")
 """Files of the shipped evidence that hold serving rows, by stem."""

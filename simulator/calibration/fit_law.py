@@ -54,6 +54,11 @@ FEWEST = 4
 """Fit rows below which a level has no row of its own."""
 
 
+def is_early(row: Row) -> bool:
+    """Whether the TTFT of a row tells the law and not a queue."""
+    return row.ttft_ms < LONGEST_TTFT * row.tpot_ms
+
+
 @dataclass(frozen=True)
 class Sample:
     """A measured row as the fit sees it: seconds, and seconds per unit of each efficiency, shape (`NAMES`,)."""
@@ -71,7 +76,7 @@ class Sample:
     @property
     def early(self) -> bool:
         """Whether its TTFT tells the law and not a queue."""
-        return self.row.ttft_ms < LONGEST_TTFT * self.row.tpot_ms
+        return is_early(self.row)
 
     @property
     def keys(self) -> tuple[tuple[str, str, str, str], ...]:

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.calibration.evidence import Row
-from simulator.calibration.fit_law import FEWEST, LONGEST_TTFT, TTFT_WEIGHT
+from simulator.calibration.fit_law import FEWEST, TTFT_WEIGHT, is_early
 from simulator.calibration.load import compiled_load, load_key
 from simulator.calibration.predict import SEED, Prediction, play_row
-from simulator.calibration.serving import Serving, lacking, rests_on_tables, serve, serving_key
+from simulator.calibration.serving import Serving, lacking, serve, serving_key
 from simulator.capacity.context import context_limit
 from simulator.capacity.fleet import engine_pools
 from simulator.hardware.deployment import Deployment
@@ -35,11 +35,6 @@ class Trial:
     row: Row
     serving: Serving
     load: Compiled
-
-    @property
-    def early(self) -> bool:
-        """Whether its TTFT tells the law and not a queue."""
-        return self.row.ttft_ms < LONGEST_TTFT * self.row.tpot_ms
 
     def errors(self, prefill: float) -> tuple[float, float]:
         """Relative error of TPOT, and ms that the TTFT lacks, when prompts take so many times as long."""
@@ -63,9 +58,10 @@ def served_fits(rows: Iterable[Row]) -> list[Served]:
     mine = [row for row in rows if row.split == "fit" and not lacking(row) and row.mode == "agg"]
     found = []
     for engine, family in FAMILIES:
-        used = [row for row in mine if row.engine == engine and row.model.startswith(family) and rests_on_tables(serving_key(row))]
+        trials = trials_of(row for row in mine if row.engine == engine and row.model.startswith(family))
+        used = [trial for trial in trials if trial.serving.on_tables]
         if len(used) >= FEWEST:
-            found.append(_fitted(engine, family, trials_of(used)))
+            found.append(_fitted(engine, family, used))
     return found
 
 
@@ -74,7 +70,7 @@ def trials_of(rows: Iterable[Row]) -> list[Trial]:
     found = []
     for row in rows:
         serving, over = serve(serving_key(row)), served_over(row.engine, row.model)
-        if over is not None:
+        if over is not None and serving.on_tables:
             serving = serving._replace(deployment=longer(serving.deployment, 1 / over.prefill))
         limit, _ = context_limit(serving.deployment)
         found.append(Trial(row, serving, compiled_load(load_key(row, serving.deployment), limit, SEED)))
@@ -83,7 +79,7 @@ def trials_of(rows: Iterable[Row]) -> list[Trial]:
 
 def _fitted(engine: str, family: str, trials: Sequence[Trial]) -> Served:
     """The factor with the least squares of relative errors, and the front end that suits it."""
-    early = np.array([trial.early for trial in trials])
+    early = np.array([is_early(trial.row) for trial in trials])
     ttft_ms = np.array([trial.row.ttft_ms for trial in trials])[early]
     best = (np.inf, 0.0, 0.0, np.zeros(0), np.zeros(0))
     for factor in FACTORS:

@@ -1,8 +1,7 @@
 """All fits of the repository, done again. Inputs are the evidence that ships."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import astuple
+from collections.abc import Iterable, Iterator, Mapping
 
 from simulator.calibration.aic_rows import cell_fits, shipped_cells
 from simulator.calibration.evidence import shipped_rows
@@ -13,7 +12,7 @@ from simulator.calibration.fit_served import served_fits
 from simulator.calibration.power_rows import power_models, power_rows
 from simulator.calibration.refit import Coefficient, Refit
 from simulator.catalog import names
-from simulator.hardware.efficiency import NAMES, Efficiency, Fitted, efficiencies, table_text
+from simulator.hardware.efficiency import NAMES, Fitted, efficiencies, table_text
 from simulator.hardware.load import load_deployment, load_system
 from simulator.hardware.served import served, served_text
 
@@ -46,26 +45,25 @@ def table_again(name: str) -> str:
 
 
 def law_fits() -> list[Refit]:
-    """Every row of the table of efficiencies beside its fit; a row that one of the two lacks has all its coefficients against NaN."""
-    again = {row.key: row.efficiency for row in refitted_efficiencies()}
-    shipped = {key: row.efficiency for key, row in efficiencies().items()}
-    none = Efficiency(*[math.nan] * len(NAMES))
-    found = []
-    for key in dict.fromkeys((*shipped, *again)):
-        pairs = zip(NAMES, astuple(shipped.get(key, none)), astuple(again.get(key, none)), strict=True)
-        found.append(Refit(f"laws/efficiencies: {' '.join(key)}", tuple(Coefficient(*pair) for pair in pairs), ()))
-    return found
+    """Every row of the table of efficiencies beside its fit."""
+    again = {" ".join(row.key): row.efficiency for row in refitted_efficiencies()}
+    return _beside("efficiencies", NAMES, {" ".join(key): row.efficiency for key, row in efficiencies().items()}, again)
 
 
 def engine_fits() -> list[Refit]:
     """What served engines take over the sum of their operators, beside its fit."""
-    shipped = {(row.engine, row.family): row for row in served()}
-    found = []
-    for row in served_fits(shipped_rows()):
-        own = shipped.get((row.engine, row.family))
-        pairs = [(key, getattr(own, key, math.nan), getattr(row, key)) for key in ("prefill", "request_s")]
-        found.append(Refit(f"laws/served: {row.engine} {row.family}", tuple(Coefficient(*pair) for pair in pairs), ()))
-    return found
+    shipped, again = ({f"{row.engine} {row.family}": row for row in rows} for rows in (served(), served_fits(shipped_rows())))
+    return _beside("served", ("prefill", "request_s"), shipped, again)
+
+
+def _beside(table: str, names: Iterable[str], shipped: Mapping[str, object], again: Mapping[str, object]) -> list[Refit]:
+    """The coefficients of each row of a table; of a row that one of the two lacks all are against NaN."""
+
+    def pairs(row: str) -> Iterator[Coefficient]:
+        for name in names:
+            yield Coefficient(name, *(getattr(found.get(row), name, math.nan) for found in (shipped, again)))
+
+    return [Refit(f"laws/{table}: {row}", tuple(pairs(row)), ()) for row in dict.fromkeys((*shipped, *again))]
 
 
 def power_fits() -> list[Refit]:

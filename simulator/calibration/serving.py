@@ -50,13 +50,15 @@ class ServingKey(NamedTuple):
 
 
 class Serving(NamedTuple):
-    """A loaded deployment, its pools as the engine reads them, and the seconds of a call before the scheduler sees it."""
+    """A loaded deployment, its pools as the engine reads them, the seconds of a call before the scheduler sees it, and whether its law is
+    that of operator tables."""
 
     system: System
     model: ModelCard
     deployment: Deployment
     pools: tuple[Pool, ...]
     request_s: float
+    on_tables: bool = False
 
 
 def serving_key(row: Row) -> ServingKey:
@@ -90,21 +92,10 @@ def serve(key: ServingKey) -> Serving:
         published = load_deployment(_published(key), system=system, model=model)
         return Serving(system, model, published, engine_pools(system, model, published), 0.0)
     deployment = load_deployment(served_as(key, system, model), system=system, model=model)
-    return Serving(system, model, deployment, engine_pools(system, model, deployment), _request_s(key, system, model))
-
-
-def _request_s(key: ServingKey, system: System, model: ModelCard) -> float:
-    """Seconds of a call before the scheduler sees it: by the stack's rows, or those that tell what it takes over operator tables."""
-    over = served_over(key.engine, model.name)
-    if over is not None and rests_on_tables(key):
-        return over.request_s
-    return efficiency_of(system.name, key.engine, model.name, weight_bits(model, _weight_type(key))).efficiency.request_s
-
-
-def rests_on_tables(key: ServingKey) -> bool:
-    """Whether the law of a key is that of operator tables."""
-    system, model = load_system(key.system), load_model(key.model)
-    return bool(operator_law(system, model, _layout(key, system, model), key.engine, _weight_type(key)))
+    on_tables = bool(operator_law(system, model, _layout(key, system, model), key.engine, _weight_type(key)))
+    over = served_over(key.engine, model.name) if on_tables else None
+    fitted = efficiency_of(system.name, key.engine, model.name, weight_bits(model, _weight_type(key))).efficiency
+    return Serving(system, model, deployment, engine_pools(system, model, deployment), (over or fitted).request_s, on_tables)
 
 
 def _published(key: ServingKey) -> Mapping[str, Any]:

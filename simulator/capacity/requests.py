@@ -51,8 +51,10 @@ class Requests:
 
     @property
     def samples(self) -> Samples:
-        """The quantities of all requests so far."""
-        return {quantity: np.concatenate([part[quantity] for part in self.parts]) for quantity in self.quantities}
+        """The quantities of all requests so far, put together once."""
+        if len(self.parts) != 1:
+            self.parts = [{quantity: np.concatenate([part[quantity] for part in self.parts]) for quantity in self.quantities}]
+        return self.parts[0]
 
     def verdict(self) -> Verdict:
         """What the SLO says about them."""

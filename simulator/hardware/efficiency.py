@@ -3,12 +3,11 @@
 Inputs come from `hardware_profiles/laws/efficiencies.csv`, which `agentwatt fit --write` makes from the evidence rows.
 """
 
-import csv
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from simulator.catalog import folder
-from simulator.errors import Mistake, UserError
+from simulator.hardware.law_table import read_table, written_table
 
 ANY = "any"
 """Stands in the table for every system, engine, model or weight type that has no row of its own."""
@@ -127,29 +126,22 @@ def efficiencies() -> dict[tuple[str, str, str, str], Fitted]:
 
 def read_efficiencies(path: Path) -> list[Fitted]:
     """The rows of a table. Raises `UserError` at the first bad one."""
-    with path.open(encoding="utf-8", newline="") as lines:
-        reader = csv.DictReader(line for line in lines if not line.startswith("#"))
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise UserError(Mistake(str(path), "header", ",".join(reader.fieldnames or ()), ",".join(COLUMNS)))
-        return [_row(path, row) for row in reader]
+    return [_row(words, numbers) for words, numbers in read_table(path, KEYS, (*NAMES, *FIT))]
 
 
-def _row(path: Path, row: dict[str, str]) -> Fitted:
-    try:
-        numbers = {key: float(row[key]) for key in (*NAMES, *FIT)}
-    except (TypeError, ValueError) as error:
-        raise UserError(Mistake(str(path), "/".join(row[key] for key in KEYS), str(error), "numbers")) from error
+def _row(words: dict[str, str], numbers: dict[str, float]) -> Fitted:
     efficiency = Efficiency(*(numbers[name] for name in NAMES))
     counts = {"rows": int(numbers["rows"]), "checked": int(numbers["checked"])}
     errors = {name: numbers[name] for name in FIT[2:]}
-    return Fitted(**{key: row[key] for key in KEYS}, efficiency=efficiency, **counts, **errors)  # type: ignore[arg-type]
+    return Fitted(**words, efficiency=efficiency, **counts, **errors)  # type: ignore[arg-type]
 
 
 def table_text(rows: list[Fitted], heading: str) -> str:
     """The table as a file holds it: a comment, the header, and four significant digits."""
-    lines = [f"# {line}" for line in heading.splitlines()] + [",".join(COLUMNS)]
-    for row in rows:
-        numbers = [f"{value:.4g}" for value in astuple(row.efficiency)]
-        errors = [f"{getattr(row, name):.3f}" for name in FIT[2:]]
-        lines.append(",".join([*row.key, *numbers, str(row.rows), str(row.checked), *errors]))
-    return "\n".join(lines) + "\n"
+    return written_table(heading, COLUMNS, [_cells(row) for row in rows])
+
+
+def _cells(row: Fitted) -> list[str]:
+    numbers = [f"{value:.4g}" for value in astuple(row.efficiency)]
+    errors = [f"{getattr(row, name):.3f}" for name in FIT[2:]]
+    return [*row.key, *numbers, str(row.rows), str(row.checked), *errors]

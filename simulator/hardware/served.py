@@ -3,12 +3,11 @@
 Inputs come from `hardware_profiles/laws/served.csv`, which `agentwatt fit --table served --write` makes from the evidence rows.
 """
 
-import csv
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from simulator.catalog import folder
-from simulator.errors import Mistake, UserError
+from simulator.hardware.law_table import read_table, written_table
 
 PREFILL = ("prefill_token_s", "prefill_expert_s")
 """Coefficients of a law that the factor on prompts lengthens. Attention over pairs stays: it is 1 % of the prompts that were served."""
@@ -61,23 +60,15 @@ def served() -> list[Served]:
 
 def read_served(path: Path) -> list[Served]:
     """The rows of a table. Raises `UserError` at the first bad one."""
-    with path.open(encoding="utf-8", newline="") as lines:
-        reader = csv.DictReader(line for line in lines if not line.startswith("#"))
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise UserError(Mistake(str(path), "header", ",".join(reader.fieldnames or ()), ",".join(COLUMNS)))
-        return [_row(path, row) for row in reader]
-
-
-def _row(path: Path, row: dict[str, str]) -> Served:
-    try:
-        numbers = {key: float(row[key]) for key in COLUMNS[2:]}
-    except (TypeError, ValueError) as error:
-        raise UserError(Mistake(str(path), f"{row['engine']}/{row['family']}", str(error), "numbers")) from error
-    return Served(row["engine"], row["family"], **{**numbers, "rows": int(numbers["rows"])})  # type: ignore[arg-type]
+    table = read_table(path, COLUMNS[:2], COLUMNS[2:])
+    return [Served(**words, **{**numbers, "rows": int(numbers["rows"])}) for words, numbers in table]  # type: ignore[arg-type]
 
 
 def served_text(rows: list[Served], heading: str) -> str:
     """The table as a file holds it: a comment, the header, and the rows."""
-    lines = [f"# {line}" for line in heading.splitlines()] + [",".join(COLUMNS)]
-    lines += [f"{r.engine},{r.family},{r.prefill:.4g},{r.request_s:.4g},{r.rows},{r.tpot_error:.3f},{r.ttft_error:.3f}" for r in rows]
-    return "\n".join(lines) + "\n"
+    return written_table(heading, COLUMNS, [_cells(row) for row in rows])
+
+
+def _cells(row: Served) -> list[str]:
+    errors = (f"{row.tpot_error:.3f}", f"{row.ttft_error:.3f}")
+    return [row.engine, row.family, f"{row.prefill:.4g}", f"{row.request_s:.4g}", str(row.rows), *errors]

@@ -55,9 +55,17 @@ class Disturbed:
         elif self.how == "READONLY" and self.out.is_dir():
             self.out.chmod(0o555)
         elif self.how == "CLOCK":
-            real, asked = time.time, count()
-            time.time = lambda: real() + YEAR_S * (-1) ** next(asked)
-            time.time_ns = lambda: int(time.time() * 1e9)
+            time.time, time.time_ns = odd_clock()
+
+
+def odd_clock() -> tuple[Callable[[], float], Callable[[], int]]:
+    """In place of `time.time` and `time.time_ns`: the time of day a year before or after, by turns."""
+    real, asked = time.time, count()
+
+    def told() -> float:
+        return real() + YEAR_S * (-1) ** next(asked)
+
+    return told, lambda: int(told() * 1e9)
 
 
 def status_of(how: str, at: int | str, words: list[str]) -> tuple[int, int]:

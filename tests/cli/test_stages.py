@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ from simulator.calibration.cell import Cell, Span, Turn
 from simulator.workload import load_trajectories
 from tests.cli.conftest import Command
 from tests.cli.process import listening
-from tests.cli.stopped import YEAR_S
+from tests.cli.stopped import odd_clock
 from tests.cli.test_record import ask
 from tests.unit.fake_endpoint import KEY, Server, serving
 from tests.unit.fake_engine import Engine
@@ -54,9 +53,8 @@ def obeying() -> None:
 
 def an_odd_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks for the time of day is told one a year before or after, by turns."""
-    real, asked = time.time, count()
-    monkeypatch.setattr(time, "time", lambda: real() + YEAR_S * (-1) ** next(asked))
-    monkeypatch.setattr(time, "time_ns", lambda: int(time.time() * 1e9))
+    for name, told in zip(("time", "time_ns"), odd_clock(), strict=True):
+        monkeypatch.setattr(time, name, told)
 
 
 def disturbed(how: str, words: tuple[str, ...], before: str = "") -> tuple[dict[int, int], dict[int, str]]:
