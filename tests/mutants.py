@@ -2,6 +2,7 @@
 
 EQUAL = "tests/oracle/test_equal_logs.py::test_event_logs_are_equal"
 BROKE = "tests/oracle/test_worlds_that_broke.py"
+SCHEDULES = "tests/oracle/test_option_schedules.py"
 LAW = "tests/laws/test_laws.py::"
 KNOWN = "tests/theory/test_known_answers.py::"
 
@@ -51,13 +52,19 @@ LAWS: list[tuple[str, list[tuple[str, str, str]], str]] = [
                 "ranks[rank, R_PLAIN] += held + world.pools[state.ranks[rank, R_POOL]][P_FIXED] - lanes[lane, L_HASHED]",
                 "ranks[rank, R_PLAIN] += held - lanes[lane, L_HASHED]",
             ),
+        ],
+        LAW + "test_nothing_is_lost",
+    ),
+    (
+        "blocks: free + used = total",
+        [
             (
                 "kernel",
                 "    release_blocks(world, state, target, lane, lanes[lane, L_HELD])\n    state.ranks[target, R_PARKED] -= 1",
                 "    state.ranks[target, R_PARKED] -= 1",
             ),
         ],
-        LAW + "test_nothing_is_lost",
+        BROKE + "::test_a_decode_seat_given_back_wakes_an_idle_worker_whose_queue_it_was_too_small_for",
     ),
     (
         "holders recounted from scratch",
@@ -134,13 +141,19 @@ LAWS: list[tuple[str, list[tuple[str, str, str]], str]] = [
                 "return blocks_for(rules, kind, lanes[lane, L_PROMPT] + kind[P_MAX_NEW]) + kind[P_FIXED]",
                 "return blocks_for(rules, kind, lanes[lane, L_PROMPT] + lanes[lane, L_OUTPUT]) + kind[P_FIXED]",
             ),
+        ],
+        LAW + "test_no_scheduler_reads_a_recorded_output_length",
+    ),
+    (
+        "oracle boundary",
+        [
             (
                 "kernel",
                 "return min(max(0, kind[P_MAX_NEW] - output_so_far(world, state, rank, lane)), kind[P_CLIP])",
                 "return state.lanes[lane, L_OUTPUT]",
             ),
         ],
-        LAW + "test_no_scheduler_reads_a_recorded_output_length",
+        SCHEDULES + "::test_a_call_that_did_not_fit_is_not_tried_again_before_something_is_given_back",
     ),
     (
         "energy between floor and cap",
@@ -272,14 +285,6 @@ JUDGED: dict[str, str] = {
         "Equivalent: two sums that know nothing of each other."
     ),
     "kernel look_ahead_sends: prefetch": "Equivalent: a hint to the processor's cache, which is nothing without the JIT.",
-    "kernel unclaim: release_blocks(world, state, target, lane, lanes[lane, L_HELD]) state.ranks": (
-        "The 150 worlds that this run draws for the law have no such call; tests/oracle/test_worlds_that_broke.py, "
-        "`test_a_decode_seat_given_back_wakes_an_idle_worker_whose_queue_it_was_too_small_for`, notices it by name."
-    ),
-    "kernel further_output: return min(max(0, kind[P_MAX_NEW]": (
-        "The 150 worlds that this run draws for the law have no such call; tests/oracle/test_option_schedules.py, "
-        "`test_a_call_that_did_not_fit_is_not_tried_again_before_something_is_given_back`, notices it by name."
-    ),
     "kernel release: keep_tail(world, state, rank, lane, tokens) hash_blocks": (
         "Equivalent: the one writes the store of ends, the other the tree of slots."
     ),
