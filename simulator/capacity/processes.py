@@ -13,6 +13,8 @@ from simulator.capacity.point import Progress
 from simulator.errors import Mistake, UserError
 
 WATCH = "ends with its parent"
+HANDED_OUT_S = 0.2
+"""Time for loky to hand out its tasks: its thread prints a traceback when they are taken back before (joblib 1.6)."""
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
@@ -63,11 +65,16 @@ def _played(calls: Sequence[Call], jobs: int, order: str) -> Iterator[Any]:
     """
     from joblib import Parallel
 
-    with _unheard():
-        watched: list[Call] = [(_beside, (os.getpid(), *call), {}) for call in calls]
-        results = Parallel(n_jobs=jobs, return_as=order, batch_size=1)(watched)
+    watched: list[Call] = [(_beside, (os.getpid(), *call), {}) for call in calls]
+    results = None
     try:
+        with _unheard():
+            results = Parallel(n_jobs=jobs, return_as=order, batch_size=1)(watched)
         yield from results
+    except KeyboardInterrupt as stop:
+        if results is not None:
+            results.throw(stop)  # ends the processes
+        raise
     except BrokenExecutor as error:
         found = f"one of {jobs} processes was ended from outside"
         raise UserError(Mistake("", "jobs", found, "", "fewer of them need less memory")) from error
@@ -75,15 +82,37 @@ def _played(calls: Sequence[Call], jobs: int, order: str) -> Iterator[Any]:
 
 @contextmanager
 def _unheard() -> Iterator[None]:
-    """Processes that are started meanwhile ignore Ctrl-C. A thread beside the main one may not say so; its processes hear it."""
-    if threading.current_thread() is not threading.main_thread():
+    """Processes that are started meanwhile do not hear Ctrl-C, and this one acts on it once they are started.
+
+    They inherit a mask, for what is ignored would be lost here. Another thread of this process may still take it: a handler keeps it then.
+    A thread beside the main one may not say so; its processes hear it.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _start_trackers()
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # what waited behind it comes to the handler above
         signal.signal(signal.SIGINT, before)
+        if came:
+            time.sleep(HANDED_OUT_S)
+            signal.raise_signal(signal.SIGINT)
+
+
+def _start_trackers() -> None:
+    """Processes that clean up after others, deaf by themselves; Python 3.11 to 3.13 and joblib before 1.6 lift the mask to start one."""
+    from multiprocessing import resource_tracker
+
+    from joblib.externals.loky.backend.resource_tracker import ensure_running
+
+    resource_tracker.ensure_running()
+    ensure_running()
 
 
 def _beside(parent: int, function: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:

@@ -4,19 +4,23 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import joblib
 import pytest
 
 from simulator.capacity.processes import Task, as_finished, in_processes
 from simulator.errors import Mistake, UserError
 
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
-def deaf(**_: Any) -> tuple[int, bool]:
-    return os.getpid(), signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+
+def deaf(**_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def ended(**_: Any) -> None:
@@ -33,18 +37,42 @@ def test_mistakes_come_whole_from_another_process() -> None:
     assert caught.value.mistakes == (Mistake("one.yaml", "seeds", "0"), Mistake("two.yaml", "agents", line=3))
 
 
-def test_ctrl_c_is_heard_by_one_process() -> None:
+@pytest.mark.parametrize("handler", ["default_int_handler", "SIG_IGN"])
+def test_ctrl_c_is_heard_by_one_process(handler: str) -> None:
     """A terminal sends it to all of them; a child that hears it prints where it was. Whoever ignored it before, as what a shell starts
-    in the background does, ignores it after."""
-    before = signal.getsignal(signal.SIGINT)
-    for handler in (signal.default_int_handler, signal.SIG_IGN):
-        signal.signal(signal.SIGINT, handler)
-        try:
-            children = in_processes([(deaf, ())] * 4, None, 2)
-            assert signal.getsignal(signal.SIGINT) == handler
-        finally:
-            signal.signal(signal.SIGINT, before)
-        assert all(pid != os.getpid() and unheard for pid, unheard in children)
+    in the background does, ignores it after. In a process of its own, where nothing has been started yet."""
+    code = (
+        "import signal; from simulator.capacity.processes import in_processes; from tests.unit.test_capacity_processes import deaf\n"
+        f"signal.signal(signal.SIGINT, signal.{handler})\n"
+        "in_processes([(deaf, ())] * 4, None, 2)\n"
+        f"assert signal.getsignal(signal.SIGINT) == signal.{handler}\n"
+        "assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "beside a thread that may take it"])
+def test_ctrl_c_while_processes_are_started_is_heard_when_they_are(monkeypatch: pytest.MonkeyPatch, others: int) -> None:
+    done, started = threading.Event(), []
+
+    class Pressed(joblib.Parallel):  # type: ignore[misc]
+        def __call__(self, calls: Any) -> Any:
+            os.kill(os.getpid(), signal.SIGINT)
+            started.append(super().__call__(calls))
+            return started[0]
+
+    monkeypatch.setattr(joblib, "Parallel", Pressed)
+    for _ in range(others):
+        threading.Thread(target=done.wait).start()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(as_finished([(time.sleep, (5,))] * 2, 2))
+    finally:
+        signal.signal(signal.SIGINT, before)
+        done.set()
+    assert [list(results) for results in started] == [[]], "not in the middle of the start, and the processes are ended"
 
 
 @pytest.mark.parametrize("play", [lambda tasks: in_processes(tasks, None, 2), lambda tasks: list(as_finished(tasks, 2))])
@@ -60,8 +88,7 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
         "import sys; from simulator.capacity.processes import in_processes; from tests.unit.test_capacity_processes import told\n"
         "in_processes([(told, (sys.argv[1],))] * 4, None, 2)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=environment) as process:
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=ENVIRONMENT) as process:
         wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
         process.kill()
     children = [int(path.name) for path in tmp_path.iterdir()]
