@@ -1,4 +1,4 @@
-"""Exact conversions between the engine's integers (picoseconds, milliwatts, microjoules) and the units people read."""
+"""Exact conversions between the engine's integers (ps, mW, µJ) and the units people read, limits of both, and whole numbers in texts."""
 
 PS_PER_S = 10**12
 PS_PER_NS = 1_000
@@ -24,3 +24,11 @@ def to_ps(seconds: float) -> int:
 def to_s(picoseconds: float) -> float:
     """Picoseconds as seconds."""
     return picoseconds / PS_PER_S
+
+
+def whole_number(text: str, most_digits: int = 18) -> int | None:
+    """What a text of digits says; None for any other text, one of more digits, and one of digits that are not ASCII's.
+
+    ``isdigit`` alone lets through what ``int`` refuses: a superscript, and more than 4,300 digits.
+    """
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= most_digits else None

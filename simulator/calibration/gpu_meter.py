@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from simulator.units import whole_number
+
 THROTTLES = {
     0x1: "idle", 0x2: "clock setting", 0x4: "power cap", 0x8: "hardware slowdown", 0x10: "sync boost", 0x20: "thermal (software)",
     0x40: "thermal (hardware)", 0x80: "power brake", 0x100: "display clocks",
@@ -121,7 +123,8 @@ def open_meter(nvml: Any, index: int, visible: str, clock: Callable[[], float]) 
     nvml.nvmlInit()
     names = [name.strip() for name in visible.split(",")] if visible else []
     name = names[index] if index < len(names) else str(index)
-    handle = nvml.nvmlDeviceGetHandleByIndex(int(name)) if name.isdigit() else nvml.nvmlDeviceGetHandleByUUID(name)
+    number = whole_number(name)
+    handle = nvml.nvmlDeviceGetHandleByUUID(name) if number is None else nvml.nvmlDeviceGetHandleByIndex(number)
     return Meter(nvml, handle, clock)
 
 

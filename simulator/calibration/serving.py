@@ -17,6 +17,7 @@ from simulator.hardware.schemas import DEPLOYMENT
 from simulator.hardware.served import served_over
 from simulator.hardware.system import System
 from simulator.hardware.weights import weight_bits
+from simulator.units import whole_number
 
 ROW = "the measured row, and what docs/validation.md assumes of all of them"
 STORED = ("mxfp4", "int4")
@@ -105,10 +106,10 @@ def _published(key: ServingKey) -> Mapping[str, Any]:
     """
     name = PUBLISHED.get((key.system, key.model, key.engine, key.tp, key.dp), "")
     workers, _, layout = key.prefill.partition("x")
-    whole = workers.isdigit() and layout == f"1/{key.dp}/{key.ep}" and key.gpus == (int(workers) + 1) * key.dp
-    if not name or not whole:
+    count = whole_number(workers)
+    if not name or count is None or layout != f"1/{key.dp}/{key.ep}" or key.gpus != (count + 1) * key.dp:
         return {}
-    pools = {"prefill": {"workers": int(workers)}}
+    pools = {"prefill": {"workers": count}}
     return {"extends": name, "drafts": key.drafts, "max_new_tokens": key.osl, "router": "least_loaded", "pools": pools}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from simulator.catalog import nearest
 from simulator.document import Raw, bare, read, read_value, wrap
 from simulator.errors import Mistake, UserError
-from simulator.units import MOST_COUNT, MOST_S
+from simulator.units import MOST_COUNT, MOST_S, whole_number
 
 Place = tuple[str, ...]
 REQUIRED: Any = object()
@@ -61,9 +61,9 @@ def with_overrides(document: Document, overrides: Mapping[str, Any]) -> Document
         at: Any = data
         for i, key in enumerate(keys[:-1]):
             if isinstance(at, list):
-                if not key.isdecimal() or len(key) > 9 or int(key) >= len(at):
+                index: Any = whole_number(key)
+                if index is None or index >= len(at):
                     raise UserError(Mistake("override", dotted, f"index {key!r}", f"0 to {len(at) - 1}"))
-                index: Any = int(key)
                 inner = at[index]
             else:
                 index, inner = key, at.get(key)

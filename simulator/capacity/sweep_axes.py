@@ -16,6 +16,7 @@ import numpy as np
 
 from simulator.document import read_value
 from simulator.errors import Mistake, UserError
+from simulator.units import whole_number
 
 MOST_POINTS = 100_000
 RANGE = re.compile(r"\s*(-?[\d.]+(?:e[-+]?\d+)?)\.\.(-?[\d.]+(?:e[-+]?\d+)?)(?:/(\d+))?\s*", re.IGNORECASE)
@@ -99,7 +100,7 @@ def _spaced(span: re.Match[str], file: str, field: str, mistakes: list[Mistake],
     """The values of a range; none for one between numbers that are not whole, from which only a hypercube can draw."""
     low, high = _ends(span)
     whole = isinstance(low, int) and isinstance(high, int)
-    count = int(span[3]) if span[3] else int(high - low) + 1 if whole else 0
+    count = whole_number(span[3]) or 0 if span[3] else int(high - low) + 1 if whole else 0
     if not low < high or count > MOST_POINTS or (span[3] and count < 2) or (not count and not alone):
         mistakes.append(Mistake(file, field, repr(span[0].strip()), ALLOWED))
         return []

@@ -69,14 +69,15 @@ def told_limits(told: Sequence[str]) -> dict[str, int | str]:
     """``KEY=VALUE`` words as fields of an endpoint; ``engine`` names its dialect."""
     from simulator.calibration.live_overlay import ENGINES
     from simulator.errors import Mistake, UserError
+    from simulator.units import whole_number
 
     found: dict[str, int | str] = {}
     for word in told:
         key, _, value = word.partition("=")
         if key == "engine" and value in ENGINES:
             found["dialect"] = value
-        elif key in TOLD and value.isascii() and value.isdigit() and len(value) <= MOST_DIGITS and int(value) > 0:
-            found[key] = int(value)
+        elif key in TOLD and (number := whole_number(value, MOST_DIGITS)):
+            found[key] = number
         else:
             allowed = f"engine={'|'.join(ENGINES)}, or one of {', '.join(TOLD)} with a whole number above 0"
             raise UserError(Mistake("calibrate", "--told", repr(word), allowed))

@@ -15,6 +15,7 @@ from simulator.errors import Mistake, UserError
 from simulator.probe.client import Client
 from simulator.probe.dialects import dialect_of
 from simulator.probe.prometheus import read_samples
+from simulator.units import whole_number
 from simulator.wire.counts import count_of
 
 METRICS_PATHS = ("/metrics", "/prometheus/metrics")
@@ -150,8 +151,7 @@ def _cache(page: str, limits: dict[str, int], facts: dict[str, Any]) -> None:
     """Block size and blocks, as vLLM's metrics tell them by labels."""
     for sample in read_samples(page, ("vllm:cache_config_info",)):
         for name, label in (("block_tokens", "block_size"), ("kv_blocks", "num_gpu_blocks")):
-            text = sample.labels.get(label, "")
-            _note(limits, name, int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None)
+            _note(limits, name, whole_number(sample.labels.get(label, "")))
         facts |= {label: sample.labels[label] for label in CACHE_LABELS if label in sample.labels}
 
 

@@ -56,8 +56,9 @@ def _nvml(devices: str, clock: Callable[[], float]) -> Power:
     try:
         pynvml.nvmlInit()
         count = pynvml.nvmlDeviceGetCount()
-        chosen = devices.split(",") if devices else [str(number) for number in range(count)]
-        if not chosen or any(not name.isdigit() or int(name) >= count for name in chosen):
+        known = [str(number) for number in range(count)]
+        chosen = devices.split(",") if devices else known
+        if not chosen or not set(chosen) <= set(known):
             raise UserError(Mistake("calibrate", "--power", f"GPUs {devices or 'none'}", f"numbers below {count}"))
         meters: dict[str, Meter] = {name: open_meter(pynvml, int(name), "", clock) for name in chosen}
     except pynvml.NVMLError as error:

@@ -19,6 +19,7 @@ import httpx
 from simulator.record.answer import READABLE, Answer
 from simulator.record.ledger import Ledger
 from simulator.record.prompt import CHAT, COMPLETIONS, Asked, kind_of, read_request
+from simulator.units import whole_number
 from simulator.wire.address import Address
 from simulator.wire.tls import trusting
 
@@ -235,12 +236,13 @@ class Relay(BaseHTTPRequestHandler):
             return self._chunks()
         if not lengths:
             return b""
-        if len(set(lengths)) > 1 or not lengths[0].strip().isdigit():
+        length = whole_number(lengths[0].strip())
+        if len(set(lengths)) > 1 or length is None:
             raise _Refused(400, "no length of a body")
-        if int(lengths[0]) > MOST_REQUEST_BYTES:
+        if length > MOST_REQUEST_BYTES:
             raise _Refused(413, f"a body of more than {MOST_REQUEST_BYTES:,} bytes")
-        body = self.rfile.read(int(lengths[0]))
-        if len(body) < int(lengths[0]):
+        body = self.rfile.read(length)
+        if len(body) < length:
             self.close_connection = True
             return None
         return body

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from simulator.serve.refused import Refused
+from simulator.units import whole_number
 
 MOST_HEAD_BYTES = 64 << 10
 MOST_BODY_BYTES = 64 << 20
@@ -113,13 +114,14 @@ async def _body(incoming: Incoming, writer: StreamWriter, headers: dict[str, str
     coding, length = headers.get("transfer-encoding"), headers.get("content-length", "0")
     if coding is not None and (coding.lower() != "chunked" or "content-length" in headers):
         raise Refused(400, "A body has a length or comes in chunks.")
-    if not length.isascii() or not length.isdigit():
+    count = whole_number(length)
+    if count is None:
         raise Refused(400, "No length of a body.")
-    if int(length) > MOST_BODY_BYTES:
+    if count > MOST_BODY_BYTES:
         raise too_large()
     if headers.get("expect", "").lower() == "100-continue":
         writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    return await incoming.exactly(int(length)) if coding is None else await _chunks(incoming)
+    return await incoming.exactly(count) if coding is None else await _chunks(incoming)
 
 
 async def _chunks(incoming: Incoming) -> bytes:

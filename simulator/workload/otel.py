@@ -6,7 +6,6 @@ Requests are the innermost spans with token usage; those of one conversation (el
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import Mistake, UserError
+from simulator.units import whole_number
 from simulator.workload.records import Reading, Records, Row
 from simulator.workload.session import Request, Thread, attach
 from simulator.workload.sessions import COUNTED, Sessions
@@ -22,6 +22,8 @@ from simulator.workload.trajectory import TrajectorySet
 
 INPUT = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")
 OUTPUT = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")
+MOST_DIGITS = 19
+"""Of an integer, which OTLP writes as text: it has 64 bits."""
 
 
 @dataclass(slots=True)
@@ -97,17 +99,17 @@ def _span(row: Row) -> _Span:
 
 
 def _nanoseconds(row: Row, name: str) -> float:
-    text = str(row.values.get(name))
-    if not text.isdecimal() or len(text) > 19:
+    found = whole_number(str(row.values.get(name)), MOST_DIGITS)
+    if found is None:
         row.refuse(name, "nanoseconds, as text")
-    return int(text) / 1e9
+    return found / 1e9
 
 
 def _plain(value: Row) -> Any:
     """An attribute's value: OTLP writes integers as texts."""
     kind, content = next(iter(value.values.items()), ("", None))
     text = str(content)
-    return int(text) if kind == "intValue" and re.fullmatch(r"-?[0-9]{1,19}", text) else content
+    return int(text) if kind == "intValue" and whole_number(text.removeprefix("-"), MOST_DIGITS) is not None else content
 
 
 def _usage(span: _Span) -> bool:

@@ -69,6 +69,7 @@ def test_lengths_are_drawn_within_the_ratio_and_alike_at_one() -> None:
         ({"model": "unknown"}, "no profile of model unknown"),
         ({"engine": "other"}, "no profile of engine other"),
         ({"mode": "disagg"}, "disaggregated"),
+        ({"mode": "disagg", "prefill": "²x1/1/1"}, "disaggregated"),
         ({"gpus": 8, "tp": 2, "dp": 4}, "tensor and data parallel attention together"),
         ({"gpus": 2}, "several workers"),
         ({"model": "llama_3_1_405b", "weights": "bf16"}, "room for a KV block"),

@@ -88,4 +88,5 @@ def test_gpu_is_found_as_cuda_counts() -> None:
     open_meter(driver, 1, "", float)
     open_meter(driver, 1, "5,3", float)
     open_meter(driver, 0, "GPU-ab", float)
-    assert [each for each in asked if each != "init"] == [1, 3, "GPU-ab"]
+    open_meter(driver, 0, "²", float)
+    assert [each for each in asked if each != "init"] == [1, 3, "GPU-ab", "²"]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
 
 import pytest
 
 from simulator.calibration.gpu_meter import Reading
+from simulator.errors import UserError
 from simulator.probe.client import Client
 from simulator.probe.power import NO_POWER, Drawn, Power, Sensors, WattsFile, dcgm_sensors, redfish_sensors, redfish_watts, watts_of
+from simulator.probe.power_source import open_power
 from simulator.wire.address import address_of
 from tests.unit.fake_endpoint import serving
 from tests.unit.fake_engine import Engine
@@ -109,3 +113,11 @@ def test_a_file_of_watts_follows_the_clock_on_the_wall_as_it_was_before_the_cell
 
 def test_no_source_is_missing_not_zero() -> None:
     assert drawn(NO_POWER) == Drawn(None, None, None, ())
+
+
+@pytest.mark.parametrize("devices", ["2", "0,x", "²", 5000 * "1"], ids=lambda devices: devices[:5])
+def test_gpus_that_are_not_there(monkeypatch: pytest.MonkeyPatch, devices: str) -> None:
+    driver = SimpleNamespace(nvmlInit=lambda: None, nvmlDeviceGetCount=lambda: 2, NVMLError=RuntimeError)
+    monkeypatch.setitem(sys.modules, "pynvml", driver)
+    with pytest.raises(UserError, match="allowed: numbers below 2"):
+        open_power(f"nvml:{devices}", {}, lambda: 0.0)

@@ -195,6 +195,8 @@ def test_requests_in_chunks_and_two_on_one_connection(recording: Recording) -> N
     ("sent", "status"),
     [
         (b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: x\r\n\r\n", b"400"),
+        (b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n", b"400"),
+        (b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: " + 5000 * b"9" + b"\r\n\r\n", b"400"),
         (b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"400"),
         (b"POST /v1/chat/completions HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b"400"),
         (b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: 999999999999\r\n\r\n", b"413"),

@@ -159,6 +159,7 @@ def test_bodies_in_chunks_and_old_clients() -> None:
         (b"GET /v1/completions HTTP/1.1\r\nConnection: close\r\n\r\n", 405),
         (b"POST /v1/completions HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n{", 413),
         (b"POST /v1/completions HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
+        (b"POST /v1/completions HTTP/1.1\r\nContent-Length: " + 5000 * b"9" + b"\r\n\r\n", 400),
         (b"POST /v1/completions HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
         (b"POST /v1/completions HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         (b"\x16\x03\x01rubbish\r\n\r\n", 400),
