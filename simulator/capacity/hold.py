@@ -9,7 +9,7 @@ from simulator.capacity.attribute import attribute
 from simulator.capacity.build import prepare
 from simulator.capacity.limiter import Pressure, find_limiter
 from simulator.capacity.point import Progress, play_window
-from simulator.capacity.processes import Task, in_processes
+from simulator.capacity.processes import Follower, Task, in_processes
 from simulator.capacity.results import Answer, PowerBases, Summary
 from simulator.capacity.scenario import Phase, Scenario
 from simulator.capacity.search import is_monotone, knee
@@ -64,11 +64,14 @@ def answer_beside(
     """The answers of several scenarios, and the results of tasks that processes do while the longest of the first seeds lasts."""
     if jobs != 1:
         compile_once(scenarios[0])
-    found = in_processes([*((search_seed, (s, s.seeds[0], None)) for s in scenarios), *others], progress, jobs)
-    firsts, beside = found[: len(scenarios)], found[len(scenarios) :]
-    rest = [(search_seed, (s, seed, first.bracket)) for s, first in zip(scenarios, firsts, strict=True) for seed in s.seeds[1:]]
-    later = iter(in_processes(rest, progress, jobs))
-    return [answer([first, *(next(later) for _ in s.seeds[1:])]) for s, first in zip(scenarios, firsts, strict=True)], beside
+    firsts = [(search_seed, (s, s.seeds[0], None)) for s in scenarios]
+    found = iter(in_processes([*firsts, *others], progress, jobs, [[_around_first(s, seed) for seed in s.seeds[1:]] for s in scenarios]))
+    return [answer([next(found) for _ in s.seeds]) for s in scenarios], list(found)
+
+
+def _around_first(scenario: Scenario, seed: int) -> Follower:
+    """A later seed, sought around what the first one found."""
+    return lambda first: (search_seed, (scenario, seed, first.bracket))
 
 
 def compile_once(scenario: Scenario) -> None:

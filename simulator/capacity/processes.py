@@ -4,8 +4,9 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,69 +16,93 @@ from simulator.errors import Mistake, UserError
 WATCH = "ends with its parent"
 HANDED_OUT_S = 0.2
 """Time for loky to hand out its tasks: its thread prints a traceback when they are taken back before (joblib 1.6)."""
+IDLE_S = 300
+"""How long a process waits for more to do before it ends: the next question need not start it and read its trajectories again."""
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Processes are as many as CPUs already."""
+
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
+Follower = Callable[[Any], Task]
+"""Makes a task from the result of another."""
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
-def in_processes(tasks: Sequence[Task], progress: Progress | None, jobs: int | None) -> list[Any]:
-    """Results of pure functions in the order of the tasks; in this process when one is enough.
+def in_processes(tasks: Sequence[Task], progress: Progress | None, jobs: int | None, then: Sequence[Sequence[Follower]] = ()) -> list[Any]:
+    """Results of pure functions in the order of the tasks, each before those of what follows it; in this process when one is enough.
 
     A function is called with its arguments and the keyword ``progress``. Only this process tells progress: with several, when a task ends.
+
+    Parameters
+    ----------
+    then : sequence of sequences of callable
+        For each of the first tasks what follows it, and may start as soon as its result is there.
     """
-    jobs = _processes(tasks, jobs)
-    if jobs <= 1:
-        return [function(*arguments, progress=progress) for function, arguments in tasks]
-    found = []
-    calls: list[Call] = [(function, arguments, {"progress": None}) for function, arguments in tasks]
-    for result in _played(calls, jobs, "generator"):
-        found.append(result)
+    processes = _processes(len(tasks) + sum(map(len, then)), jobs)
+    if processes <= 1 or len(tasks) == 1:
+        found = []
+        for place, (function, arguments) in enumerate(tasks):
+            found.append(function(*arguments, progress=progress))
+            found += in_processes([follower(found[-1]) for followers in then[place : place + 1] for follower in followers], progress, jobs)
+        return found
+    quiet = {"progress": None}
+    waiting = deque(((place, 0), (*task, quiet)) for place, task in enumerate(tasks))
+    results: dict[tuple[int, int], Any] = {}
+    for (place, nth), result in _played(waiting, processes):
+        results[place, nth] = result
         if progress:
             progress(str(result))
-    return found
+        if nth == 0 and place < len(then):
+            waiting.extend(((place, n), (*follower(result), quiet)) for n, follower in enumerate(then[place], start=1))
+    return [results[key] for key in sorted(results)]
 
 
 def as_finished(tasks: Sequence[Task], jobs: int | None) -> Iterator[tuple[int, Any]]:
     """The place of each task and its result, in the order in which they end; called as in `in_processes`, without progress."""
-    jobs = _processes(tasks, jobs)
-    if jobs <= 1:
+    processes = _processes(len(tasks), jobs)
+    if processes <= 1:
         yield from ((place, function(*arguments)) for place, (function, arguments) in enumerate(tasks))
         return
-    calls: list[Call] = [(_placed, (place, function, arguments), {}) for place, (function, arguments) in enumerate(tasks)]
-    yield from _played(calls, jobs, "generator_unordered")
+    yield from _played(deque((place, (*task, {})) for place, task in enumerate(tasks)), processes)
 
 
-def _processes(tasks: Sequence[Task], jobs: int | None) -> int:
+def _processes(tasks: int, jobs: int | None) -> int:
     """How many processes are of use: as many as asked for, or as there are CPUs, and no more than tasks."""
-    if not jobs and len(tasks) > 1:
+    if not jobs and tasks > 1:
         from joblib import cpu_count  # a tenth of a second, for which one process has no use
 
         jobs = cpu_count()
-    return min(len(tasks), jobs or 1)
+    return min(tasks, jobs or 1)
 
 
-def _played(calls: Sequence[Call], jobs: int, order: str) -> Iterator[Any]:
-    """Results out of processes that do not hear Ctrl-C, which goes to all of a terminal's: this one hears it, and ends them.
+def _played(waiting: deque[tuple[Any, Call]], jobs: int) -> Iterator[tuple[Any, Any]]:
+    """Keys and results of calls as they end, out of processes that do not hear Ctrl-C, which goes to all of a terminal's: this one hears
+    it, and ends them. Whoever takes a result may add calls.
 
     Raises
     ------
     UserError
         When a process was ended from outside, as a system out of memory does.
     """
-    from joblib import Parallel
+    from joblib.externals.loky import get_reusable_executor
 
-    watched: list[Call] = [(_beside, (os.getpid(), *call), {}) for call in calls]
-    results = None
+    running: dict[Future[Any], Any] = {}
+    with _unheard():  # those of the question before may be too few
+        executor = get_reusable_executor(max_workers=jobs, timeout=IDLE_S, env=ONE_THREAD)
     try:
-        with _unheard():
-            results = Parallel(n_jobs=jobs, return_as=order, batch_size=1)(watched)
-        yield from results
-    except KeyboardInterrupt as stop:
-        if results is not None:
-            results.throw(stop)  # ends the processes
+        while waiting or running:
+            with _unheard():
+                while waiting and len(running) < 2 * jobs:  # one more for each than it plays, so that none waits for this process
+                    key, call = waiting.popleft()
+                    running[executor.submit(_beside, os.getpid(), *call)] = key
+            ended, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in [future for future in running if future in ended]:
+                yield running.pop(future), future.result()
+    except BaseException as error:
+        executor.shutdown(kill_workers=True)
+        if isinstance(error, BrokenExecutor):
+            found = f"one of {jobs} processes was ended from outside"
+            raise UserError(Mistake("", "jobs", found, "", "fewer of them need less memory")) from error
         raise
-    except BrokenExecutor as error:
-        found = f"one of {jobs} processes was ended from outside"
-        raise UserError(Mistake("", "jobs", found, "", "fewer of them need less memory")) from error
 
 
 @contextmanager
@@ -126,7 +151,3 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(1)
-
-
-def _placed(place: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[int, Any]:
-    return place, function(*arguments)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import joblib
 import pytest
+from joblib.externals import loky
 
 from simulator.capacity.processes import Task, as_finished, in_processes
 from simulator.errors import Mistake, UserError
@@ -37,6 +37,42 @@ def test_mistakes_come_whole_from_another_process() -> None:
     assert caught.value.mistakes == (Mistake("one.yaml", "seeds", "0"), Mistake("two.yaml", "agents", line=3))
 
 
+def doubled(number: int, **_: Any) -> int:
+    return 2 * number
+
+
+def waiting(path: str, **_: Any) -> str:
+    wait_for(Path(path).exists)
+    return "waited"
+
+
+def touched(path: str, **_: Any) -> str:
+    Path(path).touch()
+    return "touched"
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_results_stand_in_the_order_of_the_tasks_each_before_what_follows_it(jobs: int) -> None:
+    then = [[], [lambda found: (doubled, (found,)), lambda found: (doubled, (found + 1,))]]
+    assert in_processes([(doubled, (n,)) for n in (1, 2, 3)], None, jobs, then) == [2, 4, 8, 10, 6]
+
+
+def test_what_follows_a_task_does_not_wait_for_the_others(tmp_path: Path) -> None:
+    told: list[str] = []
+    path = str(tmp_path / "there")
+    in_processes([(waiting, (path,)), (doubled, (1,))], told.append, 2, [[], [lambda _: (touched, (path,))]])
+    assert told == ["2", "touched", "waited"]
+
+
+def test_what_follows_one_task_alone_is_played_in_processes() -> None:
+    own, *others = in_processes([(whose, ())], None, 2, [[lambda _: (whose, ())] * 2])
+    assert own == os.getpid() not in others
+
+
+def whose(**_: Any) -> int:
+    return os.getpid()
+
+
 @pytest.mark.parametrize("handler", ["default_int_handler", "SIG_IGN"])
 def test_ctrl_c_is_heard_by_one_process(handler: str) -> None:
     """A terminal sends it to all of them; a child that hears it prints where it was. Whoever ignored it before, as what a shell starts
@@ -55,14 +91,15 @@ def test_ctrl_c_is_heard_by_one_process(handler: str) -> None:
 @pytest.mark.parametrize("others", [0, 1], ids=["alone", "beside a thread that may take it"])
 def test_ctrl_c_while_processes_are_started_is_heard_when_they_are(monkeypatch: pytest.MonkeyPatch, others: int) -> None:
     done, started = threading.Event(), []
+    submit = loky.ProcessPoolExecutor.submit
 
-    class Pressed(joblib.Parallel):  # type: ignore[misc]
-        def __call__(self, calls: Any) -> Any:
-            os.kill(os.getpid(), signal.SIGINT)
-            started.append(super().__call__(calls))
-            return started[0]
+    def pressed(self: Any, *call: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        future = submit(self, *call)
+        started.append(list(self._processes))
+        return future
 
-    monkeypatch.setattr(joblib, "Parallel", Pressed)
+    monkeypatch.setattr(loky.ProcessPoolExecutor, "submit", pressed)
     for _ in range(others):
         threading.Thread(target=done.wait).start()
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -72,7 +109,8 @@ def test_ctrl_c_while_processes_are_started_is_heard_when_they_are(monkeypatch: 
     finally:
         signal.signal(signal.SIGINT, before)
         done.set()
-    assert [list(results) for results in started] == [[]], "not in the middle of the start, and the processes are ended"
+    assert len(started) == 2, "not in the middle of the start"
+    assert not any(alive(pid) for pid in started[-1]), "the processes are ended"
 
 
 @pytest.mark.parametrize("play", [lambda tasks: in_processes(tasks, None, 2), lambda tasks: list(as_finished(tasks, 2))])
