@@ -46,6 +46,9 @@ def sheet(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 LEAST_S = 0.5
 """Seconds over which a line of a table is measured at least."""
 
+CALLS = 300_000
+"""Of each line of the table by agents."""
+
 STATED_CALLS_S = 9_000
 """Calls/s of the peer with 1,000 agents on one worker, on the quiet machine of two cores that the goals were set beside."""
 
@@ -70,14 +73,15 @@ class Cost(NamedTuple):
 
 
 def cost(name: str, world: World, rounds: int) -> Cost:
-    """One line of a table by call and by step. What takes milliseconds is played more often, for it swings most."""
+    """One line of a table by call and by step. What takes milliseconds is played more often, for it swings most. No output is kept: its
+    memory serves the next run."""
     print(name, file=sys.stderr)
-    runs = [timed(simulate_kernel, world) for _ in range(rounds)]
-    while sum(seconds for seconds, _ in runs) < LEAST_S:
-        runs.append((timed(simulate_kernel, world)[0], runs[0][1]))
-    state, output = advanced(flat(world), new_state(world, False)), runs[0][1]
-    steps = int(output.series[:, :, 0].sum())
-    return Cost(name, statistics.median(seconds for seconds, _ in runs), len(output.calls), steps, int(state.clock[COASTED]))
+    runs = [timed(simulate_kernel, world)[0] for _ in range(rounds)]
+    while sum(runs) < LEAST_S:
+        runs.append(timed(simulate_kernel, world)[0])
+    state = advanced(flat(world), new_state(world, False))
+    calls, steps, coasted = int(state.clock[CALL_ROWS]), int(state.series[:, :, 0].sum()), int(state.clock[COASTED])
+    return Cost(name, statistics.median(runs), calls, steps, coasted)
 
 
 def our_peak_mib(agents: int, turns: int, workers: int, blocks: int) -> float:
@@ -164,16 +168,22 @@ def against_reference(agents: int, rounds: int) -> Figures:
 
 
 def as_agents_grow(rounds: int) -> Figures:
-    """Cost per call and step, all counts in turns, for a machine that is faster now than then."""
-    print("## As agents grow\n\nOne worker, tool delays as long as it takes for the same calls/s, a KV pool that holds every context.\n")
+    """Cost per call and step at the same number of calls, so that what is recorded and cached does not grow with the agents; all counts in
+    turns, for a machine that is faster now than then."""
+    print(
+        f"## As agents grow\n\n{CALLS:,} calls in every line: few agents play their runs more often. One worker, tool delays as long as it "
+        "takes for the same calls/s, a KV pool that holds every context.\n"
+    )
     worlds = {}
     for agents, turns in ((10, 30), (100, 30), (1_000, 30), (10_000, 30), (100_000, 3)):
-        load = load_of(agents, turns)
+        load, plays = load_of(agents, turns), CALLS // (agents * turns)
         slower = load.calls._replace(tool_ps=load.calls.tool_ps * max(1, agents // 1_000))
         world = world_of(load, pool_of(ROLE_MIXED, 1, 1, 210 * max(1_000, agents)))
-        worlds[f"{agents:,} agents x {turns}"] = world._replace(calls=slower)
+        world = world._replace(calls=slower, stop=world.stop._replace(max_plays_per_agent=plays))
+        worlds[f"{agents:,} agents, {plays:,} x {turns} calls each"] = world
     turns_of: list[list[Cost]] = [[cost(name, world, 1) for name, world in worlds.items()] for _ in range(rounds)]
     rows = [each[0]._replace(seconds=statistics.median(cost.seconds for cost in each)) for each in zip(*turns_of, strict=True)]
+    assert all(each.calls == CALLS for each in rows), "equal work"
     sheet(PER_CALL, [each.cells for each in rows])
     flat_us = [each.call_us for each in rows[1:]]
     return {"cost per call, most over least": max(flat_us) / min(flat_us), "steps/s": max(each.steps / each.seconds for each in rows)}

@@ -2093,8 +2093,28 @@ def begin_step(world, state, worker):
 
 @stage
 def take_step(world, state, worker, queries, prefill):
-    """Find how long the step that the ranks of a worker have scheduled takes, and book it."""
-    ranks, clock, pool = state.ranks, state.clock, state.workers[worker, W_POOL]
+    """Take the step that the ranks of a worker have scheduled, and book it."""
+    duration_ps, energy_uj, shared_ps, context_ps, decode_ps, prefill_ps, wait_ps = step_times(world, state, worker, queries, prefill)
+    log_step(state, worker, duration_ps, energy_uj, queries)
+    duration_ns = quotient(duration_ps, 1000)
+    book_steps(
+        world, state, worker, 1, duration_ns, quotient(duration_ns, 1000), energy_uj, quotient(shared_ps, 1000), quotient(context_ps, 1000),
+        quotient(decode_ps, 1000), quotient(prefill_ps, 1000), quotient(wait_ps, 1000),
+    )  # fmt: skip
+    state.workers[worker, W_STEPS] += 1
+    state.workers[worker, W_END_PS] = state.clock[NOW] + duration_ps
+
+
+@tiny
+def log_step(state, worker, duration_ps, energy_uj, queries):
+    log(state.events, state.clock, state.ranks, EVENT_STEP, state.workers[worker, W_FIRST], -1, duration_ps, energy_uj, queries)
+
+
+@tiny
+def step_times(world, state, worker, queries, prefill):
+    """Of the step that the ranks of a worker have scheduled: how long it takes, and its energy in microjoules; of that time what weights
+    take and, at the rank that sets it, context, decode and prefill; and what the other ranks wait for it in all. Times in ps."""
+    ranks, pool = state.ranks, state.workers[worker, W_POOL]
     first, size, kind = state.workers[worker, W_FIRST], state.workers[worker, W_RANKS], world.pools[pool]
     shared_ps = world.spans[0, pool, min(queries, kind[P_SHARED_LAST])]
     experts_ps = quotient(kind[P_EXPERT_PS] * prefill, size) if prefill > 0 else 0
@@ -2120,26 +2140,18 @@ def take_step(world, state, worker, queries, prefill):
     for rank in range(first, first + size):
         pj = min(wanted_pj(world, state, rank, duration_ps, queries), kind[P_CAP_MW] * quotient(duration_ps, 1000))
         energy_uj += quotient(kind[P_GPUS] * pj, 1_000_000)
-    log(state.events, state.clock, state.ranks, EVENT_STEP, first, -1, duration_ps, energy_uj, queries)
-    book_step(world, state, worker, duration_ps, energy_uj)
-    if clock[NOW] >= world.rules[U_WINDOW]:
-        totals = state.totals[pool]
-        totals[T_FLOOR] += quotient(kind[P_FLOOR_PS], 1000)
-        totals[T_SHARED] += quotient(shared_ps, 1000)
-        totals[T_CONTEXT] += quotient(context_ps, 1000)
-        totals[T_DECODE] += quotient(decode_ps, 1000)
-        totals[T_PREFILL] += quotient(prefill_ps, 1000)
-        totals[T_LOCKSTEP] += quotient(slowest * size - sum_ps, 1000)
-    state.workers[worker, W_STEPS] += 1
-    state.workers[worker, W_END_PS] = clock[NOW] + duration_ps
+    return duration_ps, energy_uj, shared_ps, context_ps, decode_ps, prefill_ps, slowest * size - sum_ps
 
 
-@stage
-def book_step(world, state, worker, duration_ps, energy_uj):
-    """Add a step to the time series and, inside the steady window, to the totals."""
+@tiny
+def book_steps(
+    world, state, worker, steps, busy_ns, busy_us, energy_uj, shared_ns, context_ns, decode_ns, prefill_ns, wait_ns,
+):  # fmt: skip
+    """Add steps of a worker to the time series and, inside the steady window, to the totals. They differ in their length alone, begin in
+    one bin and on one side of the window's opening, and now is when one of them begins. Times and energy are summed over the steps, each
+    in whole units; but weights take ``shared_ns`` in every step."""
     ranks, pool = state.ranks, state.workers[worker, W_POOL]
-    totals, kind = state.totals[pool], world.pools[pool]
-    first, duration_ns = state.workers[worker, W_FIRST], quotient(duration_ps, 1000)
+    totals, kind, first = state.totals[pool], world.pools[pool], state.workers[worker, W_FIRST]
     steady = state.clock[NOW] >= world.rules[U_WINDOW]
     decoding, served, prefill, cached, used_blocks, waiting = 0, 0, 0, 0, 0, 0
     for rank in range(first, first + state.workers[worker, W_RANKS]):
@@ -2154,26 +2166,32 @@ def book_step(world, state, worker, duration_ps, energy_uj):
         if steady:
             totals[T_PEAK] = max(totals[T_PEAK], used)
             if chunk[C_BLOCKED] != BLOCKED_NOT:
-                totals[T_BLOCKED_MEMORY - BLOCKED_MEMORY + chunk[C_BLOCKED]] += duration_ns
-    gained = quotient(served * kind[P_ACCEPT], 1000)
+                totals[T_BLOCKED_MEMORY - BLOCKED_MEMORY + chunk[C_BLOCKED]] += busy_ns
+    gained = steps * quotient(served * kind[P_ACCEPT], 1000)
     row = state.series[pool, series_row(state)]  # in the order of SERIES_COLUMNS
-    row[0] += 1
-    row[1] += duration_ns
+    row[0] += steps
+    row[1] += busy_ns
     row[2] += energy_uj
-    row[3] += decoding * duration_ns
-    row[4] += prefill
+    row[3] += decoding * busy_ns
+    row[4] += steps * prefill
     row[5] += gained
-    row[6] += cached
-    row[7] += used_blocks * quotient(duration_ns, 1000)
-    row[8] += waiting * duration_ns
+    row[6] += steps * cached
+    row[7] += used_blocks * busy_us
+    row[8] += waiting * busy_ns
     if steady:
-        totals[T_STEPS] += 1
-        totals[T_BUSY] += duration_ns
+        totals[T_STEPS] += steps
+        totals[T_BUSY] += busy_ns
         totals[T_ENERGY] += energy_uj
-        totals[T_PREFILL_TOKENS] += prefill
+        totals[T_FLOOR] += steps * quotient(kind[P_FLOOR_PS], 1000)
+        totals[T_SHARED] += steps * shared_ns
+        totals[T_CONTEXT] += context_ns
+        totals[T_DECODE] += decode_ns
+        totals[T_PREFILL] += prefill_ns
+        totals[T_LOCKSTEP] += wait_ns
+        totals[T_PREFILL_TOKENS] += steps * prefill
         totals[T_DECODE_TOKENS] += gained
-        totals[T_DECODE_SEQ] += decoding * duration_ns
-        totals[T_USED] += used_blocks * quotient(duration_ns, 1000)
+        totals[T_DECODE_SEQ] += decoding * busy_ns
+        totals[T_USED] += used_blocks * busy_us
 
 
 @tiny
@@ -2304,38 +2322,66 @@ def steps_alone(world, state, worker):
 
 
 @stage
-def growth_fits(world, state, worker):
-    """Whether every rank of a worker has the blocks that its next decode step takes."""
-    ranks, period = state.ranks, world.pools[state.workers[worker, W_POOL], P_PERIOD]
+def growth(world, state, worker):
+    """Blocks that the ranks of a worker take in their next decode step; -1 where one of them has not so many."""
+    ranks, period, blocks = state.ranks, world.pools[state.workers[worker, W_POOL], P_PERIOD], 0
     first = state.workers[worker, W_FIRST]
     for rank in range(first, first + state.workers[worker, W_RANKS]):
-        if state.growing[rank, next_phase(ranks, rank, period)] > free_blocks(state.ranks, rank):
-            return False
-    return True
+        more = state.growing[rank, next_phase(ranks, rank, period)]
+        if more > free_blocks(state.ranks, rank):
+            return -1
+        blocks += more
+    return blocks
 
 
 @stage
-def coast(world, state, worker, until_ps, event_rows):
+def booked_until(world, state):
+    """The time before which steps are booked as one that begins now: the end of its bin, or the opening of the steady window."""
+    series_row(state)
+    end_ps, window_ps = state.clock[BIN_END_PS], world.rules[U_WINDOW]
+    return min(end_ps, window_ps) if state.clock[NOW] < window_ps else end_ps
+
+
+@stage
+def coast(world, state, worker, left, until_ps, event_rows):
     """End the step under way of a worker and take the next ones, as long as all that happens before ``until_ps`` is that tokens come out:
-    what `end_step` and `begin_step` do then, without looking for the rest. Whether it took any."""
+    what `end_step` and `begin_step` do then, without looking for the rest, and with one booking for all that differ only in their length.
+    Whether it took any."""
     ranks, clock, kind = state.ranks, state.clock, world.pools[state.workers[worker, W_POOL]]
     first, size = state.workers[worker, W_FIRST], state.workers[worker, W_RANKS]
-    left, queries = steps_alone(world, state, worker), 0
-    if left <= 0:
-        return False
+    queries, taken, same_until_ps = 0, 0, 0
     for rank in range(first, first + size):
         queries += ranks[rank, R_DECODING] * (1 + kind[P_DRAFTS])
-    before = state.workers[worker, W_STEPS]
-    while left > 0 and state.workers[worker, W_END_PS] < until_ps and clock[EVENT_ROWS] <= event_rows and growth_fits(world, state, worker):
-        clock[NOW] = state.workers[worker, W_END_PS]
+    steps, busy_ns, busy_us, energy_uj, shared_ps, context_ns, decode_ns, wait_ns = 0, 0, 0, 0, 0, 0, 0, 0
+    now = state.workers[worker, W_END_PS]
+    while True:
+        blocks = growth(world, state, worker)
+        over = blocks < 0 or taken == left or now >= until_ps or clock[EVENT_ROWS] > event_rows
+        if steps > 0 and (over or blocks > 0 or now >= same_until_ps):
+            shared_ns = quotient(shared_ps, 1000)
+            book_steps(world, state, worker, steps, busy_ns, busy_us, energy_uj, shared_ns, context_ns, decode_ns, 0, wait_ns)
+            steps = 0
+        if over:
+            break
+        clock[NOW] = now
+        if steps == 0:
+            same_until_ps = booked_until(world, state)
+            busy_ns, busy_us, energy_uj, context_ns, decode_ns, wait_ns = 0, 0, 0, 0, 0, 0
         for rank in range(first, first + size):
             tick(ranks, kind, rank)
-            take_blocks(world, state, rank, state.growing[rank, ranks[rank, R_PHASE]])
+            if blocks > 0:
+                take_blocks(world, state, rank, state.growing[rank, ranks[rank, R_PHASE]])
             log(state.events, state.clock, state.ranks, EVENT_RANK, rank, -1, ranks[rank, R_DECODING], 0, free_blocks(ranks, rank))
-        take_step(world, state, worker, queries, 0)
-        left -= 1
-    clock[COASTED] += state.workers[worker, W_STEPS] - before
-    return state.workers[worker, W_STEPS] > before
+        duration_ps, uj, shared_ps, context_ps, decode_ps, _, wait_ps = step_times(world, state, worker, queries, 0)
+        log_step(state, worker, duration_ps, uj, queries)
+        steps, taken, duration_ns, now = steps + 1, taken + 1, quotient(duration_ps, 1000), now + duration_ps
+        busy_ns, busy_us, energy_uj = busy_ns + duration_ns, busy_us + quotient(duration_ns, 1000), energy_uj + uj
+        context_ns, decode_ns = context_ns + quotient(context_ps, 1000), decode_ns + quotient(decode_ps, 1000)
+        wait_ns += quotient(wait_ps, 1000)
+    state.workers[worker, W_END_PS] = now
+    state.workers[worker, W_STEPS] += taken
+    clock[COASTED] += taken
+    return taken > 0
 
 
 # ------------ the loop
@@ -2362,8 +2408,10 @@ def advance(world, state):
                 now, next_worker = workers[worker, W_END_PS], worker
             else:
                 others_ps = min(others_ps, workers[worker, W_END_PS])
-        if now < others_ps and coast(world, state, next_worker, min(others_ps, world.rules[U_MAX_PS] + 1), event_rows):
-            continue
+        if now < others_ps:
+            alone = steps_alone(world, state, next_worker)
+            if alone > 0 and coast(world, state, next_worker, alone, min(others_ps, world.rules[U_MAX_PS] + 1), event_rows):
+                continue
         ends_ps, now = now, min(now, others_ps)
         if now == NEVER:
             return FINISHED
@@ -2578,7 +2626,7 @@ def longer(rows: Ints, used: int) -> Ints:
     """
     if 2 * used <= len(rows):
         return rows
-    more = np.empty((4 * len(rows), rows.shape[1]), np.int64)
+    more = np.empty((max(4 * len(rows), 1 << 20), rows.shape[1]), np.int64)
     more[:used] = rows[:used]
     return more
 
