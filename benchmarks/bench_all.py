@@ -16,6 +16,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -168,18 +169,16 @@ def against_reference(agents: int, rounds: int) -> Figures:
 
 
 def as_agents_grow(rounds: int) -> Figures:
-    """Cost per call and step at the same number of calls, so that what is recorded and cached does not grow with the agents; all counts in
-    turns, for a machine that is faster now than then."""
+    """Cost per call and step of the same runs and the same number of calls, so that nothing grows but the agents; all counts in turns, for
+    a machine that is faster now than then."""
     print(
-        f"## As agents grow\n\n{CALLS:,} calls in every line: few agents play their runs more often. One worker, tool delays as long as it "
-        "takes for the same calls/s, a KV pool that holds every context.\n"
+        f"## As agents grow\n\n{CALLS:,} calls in every line, of the same 1,000 runs: few agents play many of them, 100,000 the first three "
+        "calls of one. One worker, tool delays as long as it takes for the same calls/s, a KV pool that holds every context.\n"
     )
     worlds = {}
     for agents, turns in ((10, 30), (100, 30), (1_000, 30), (10_000, 30), (100_000, 3)):
-        load, plays = load_of(agents, turns), CALLS // (agents * turns)
-        slower = load.calls._replace(tool_ps=load.calls.tool_ps * max(1, agents // 1_000))
-        world = world_of(load, pool_of(ROLE_MIXED, 1, 1, 210 * max(1_000, agents)))
-        world = world._replace(calls=slower, stop=world.stop._replace(max_plays_per_agent=plays))
+        plays = CALLS // (agents * turns)
+        world = many_agents(agents, turns, plays)
         worlds[f"{agents:,} agents, {plays:,} x {turns} calls each"] = world
     turns_of: list[list[Cost]] = [[cost(name, world, 1) for name, world in worlds.items()] for _ in range(rounds)]
     rows = [each[0]._replace(seconds=statistics.median(cost.seconds for cost in each)) for each in zip(*turns_of, strict=True)]
@@ -187,6 +186,15 @@ def as_agents_grow(rounds: int) -> Figures:
     sheet(PER_CALL, [each.cells for each in rows])
     flat_us = [each.call_us for each in rows[1:]]
     return {"cost per call, most over least": max(flat_us) / min(flat_us), "steps/s": max(each.steps / each.seconds for each in rows)}
+
+
+def many_agents(agents: int, turns: int, plays: int) -> World:
+    """Agents that each play so many of 1,000 runs, up to so many calls of each."""
+    runs = set_of(1_000, 30)
+    cut = replace(runs, trajectories=tuple(replace(run, calls=run.calls[:turns]) for run in runs.trajectories))
+    load = compile_calls(cut, block_tokens=BLOCK_TOKENS, marker="after_system", stops=False)
+    world = world_of(load, pool_of(ROLE_MIXED, 1, 1, 210 * max(1_000, agents)), agents=agents, plays=plays)
+    return world._replace(calls=load.calls._replace(tool_ps=load.calls.tool_ps * max(1, agents // 1_000)))
 
 
 def as_worlds_grow(rounds: int) -> None:
@@ -265,7 +273,7 @@ GOALS = (
 
 
 CAUSES = {
-    "cost per call, most over least": "1,000 agents share steps and fit the caches; few of 100 share one, and 100,000 do not fit",
+    "cost per call, most over least": "few of 100 agents share a step, and 100,000 do not fit the processor's caches",
     "capacity of a rack, CPU s": "the phases that hold are played in full, up to a million calls each, and the edge is sought to 1 %",
     "make compare, s": "two racks and two servers, three seeds each: some twenty full phases, sprints, and the report",
     "first compile, CPU s": "one loop of 2,500 lines, most of it inlined",
@@ -314,7 +322,7 @@ def main() -> None:
     simulate_kernel(fleet_of(2, 2, 1, 1_000))
     figures = against_peer(asked.peer, asked.rounds) if asked.peer else {}
     figures |= against_reference(asked.reference_agents, asked.rounds)
-    figures |= as_agents_grow(asked.rounds)
+    figures |= as_agents_grow(2 * asked.rounds + 1)
     as_worlds_grow(asked.rounds)
     figures |= what_questions_cost() | memory()
     goals(figures)

@@ -65,13 +65,13 @@ def pool_of(role: int, workers: int, ranks: int, blocks: int) -> Pool:
     return Pool(role, workers, ranks, blocks, 0, sched, law, power, port_fixed_ps=50 * US, port_token_fp=US // 20 << 10)
 
 
-def world_of(load: Compiled, *pools: Pool) -> World:
-    """One play for each agent."""
-    agents = len(load.ids)
+def world_of(load: Compiled, *pools: Pool, agents: int = 0, plays: int = 1) -> World:
+    """Agents, as many as runs unless it is said, and how many runs each of them plays."""
+    agents = agents or len(load.ids)
     starts = np.arange(agents, dtype=np.int64) * 60 * PS_PER_S // agents
-    order = np.arange(agents, dtype=np.int64)
+    order = np.arange(len(load.ids), dtype=np.int64)
     fleet = Fleet(pools, BLOCK_TOKENS, ROUTER_AFFINITY, starts, order, link_latency_ps=2_000 * US)
-    return World(load.calls, load.threads, load.tree, fleet, Stop(0, 0, 10**9, 0, 3 * 10**5 * PS_PER_S, 1))
+    return World(load.calls, load.threads, load.tree, fleet, Stop(0, 0, 10**9, 0, 3 * 10**5 * PS_PER_S, plays))
 
 
 def column(output: Output, name: str) -> np.ndarray:

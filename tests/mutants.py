@@ -170,7 +170,7 @@ LAWS: list[tuple[str, list[tuple[str, str, str]], str]] = [
     ),
     (
         "books agree with the log",
-        [("kernel", "    row[2] += energy_uj\n", ""), ("kernel", "        totals[T_BUSY] += duration_ns\n", "")],
+        [("kernel", "    row[2] += energy_uj\n", ""), ("kernel", "        totals[T_BUSY] += busy_ns\n", "")],
         LAW + "test_books_agree_with_the_log",
     ),
     (
@@ -251,12 +251,22 @@ LAWS: list[tuple[str, list[tuple[str, str, str]], str]] = [
         KNOWN + "test_machine_repair_throughput",
     ),
     (
+        "runs of steps",
+        [
+            ("kernel", "(over or blocks > 0 or now >= same_until_ps)", "(over or blocks > 0)"),
+            ("kernel", "(over or blocks > 0 or now >= same_until_ps)", "(over or now >= same_until_ps)"),
+            ("kernel", "return min(end_ps, window_ps) if state.clock[NOW] < window_ps else end_ps", "return end_ps"),
+            ("kernel", "blocks < 0 or taken == left or now >= until_ps", "blocks < 0 or now >= until_ps"),
+        ],
+        "tests/oracle/test_coasting.py",
+    ),
+    (
         "Little, and a full batch",
         [
             (
                 "kernel",
-                "        totals[T_DECODE_SEQ] += decoding * duration_ns\n",
-                "        totals[T_DECODE_SEQ] += served + decoding * duration_ns\n",
+                "        totals[T_DECODE_SEQ] += decoding * busy_ns\n",
+                "        totals[T_DECODE_SEQ] += served + decoding * busy_ns\n",
             ),
             ("kernel", "ranks[rank, R_DECODING], step + steps - 1, lanes", "ranks[rank, R_DECODING], step + steps, lanes"),
         ],

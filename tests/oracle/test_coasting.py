@@ -45,3 +45,12 @@ def test_the_hard_end_cuts_a_run() -> None:
     world = world_of([[Call(0, 100, 50)]], at(0), [pool_of(LAW)])
     for end_ps in range(10**11, 6 * 10**11, 37 * 10**9):
         assert_equal(world._replace(stop=world.stop._replace(max_ps=end_ps)))
+
+
+@pytest.mark.parametrize("window_ps", range(0, 5 * 10**12, 7 * 10**11))
+def test_a_run_is_booked_in_the_bins_and_the_window_in_which_its_steps_begin(window_ps: int) -> None:
+    world = world_of([[Call(0, 100, 400)]], at(0), [pool_of(LAW, blocks=40)])
+    world = world._replace(stop=world.stop._replace(window_ps=window_ps))
+    output = simulate_kernel(world)
+    assert (output.series[0, :, 0] > 0).sum() >= 4, "the one run of the call lies in several bins"
+    assert_equal(world)
