@@ -172,8 +172,9 @@ def as_agents_grow(rounds: int) -> Figures:
     """Cost per call and step of the same runs and the same number of calls, so that nothing grows but the agents; all counts in turns, for
     a machine that is faster now than then."""
     print(
-        f"## As agents grow\n\n{CALLS:,} calls in every line, of the same 1,000 runs: few agents play many of them, 100,000 the first three "
-        "calls of one. One worker, tool delays as long as it takes for the same calls/s, a KV pool that holds every context.\n"
+        f"## As agents grow\n\n{CALLS:,} calls in every line, of the same 1,000 runs: few agents play many of them, 100,000 the first "
+        "three calls of one. One worker, tool delays as long as it takes for the same calls/s, a KV pool that holds every context. "
+        f"Medians of {rounds} turns.\n"
     )
     worlds = {}
     for agents, turns in ((10, 30), (100, 30), (1_000, 30), (10_000, 30), (100_000, 3)):
