@@ -282,21 +282,20 @@ class _Reader:
 
 def _filled(empty: Trajectory, rows: list[dict[str, Any]], context: str) -> Trajectory:
     """A trajectory with its calls: where a row does not say what it keeps, it is the whole prompt of the call it extends."""
-    calls = [_bare_call(row) for row in rows]
-    frame = replace(empty, calls=tuple(calls))
+    firsts = {agent.first for agent in empty.sub_agents}
+    kept, new = [0] * len(rows), [0] * len(rows)
     for index in recorded_order(len(rows), empty.sub_agents):
-        base, size = frame.base(index), rows[index][CALL_KEYS[context][0]]
-        kept = rows[index].get("kept_tokens", calls[base].prompt_tokens if 0 <= base < len(rows) else 0)
-        calls[index] = replace(calls[index], kept_tokens=kept, new_tokens=size if context == "delta" else size - kept)
-    return replace(empty, calls=tuple(calls))
+        row = rows[index]
+        base, size = row.get("extends", -1 if index in firsts else index - 1), row[CALL_KEYS[context][0]]
+        kept[index] = row.get("kept_tokens", kept[base] + new[base] if 0 <= base < len(rows) else 0)
+        new[index] = size if context == "delta" else size - kept[index]
+    return replace(empty, calls=tuple(map(_call, kept, new, rows)))
 
 
-def _bare_call(row: dict[str, Any]) -> Call:
-    """A call whose prompt is still to be filled in."""
+def _call(kept_tokens: int, new_tokens: int, row: dict[str, Any]) -> Call:
     sandbox_s = float(row["sandbox_s"]) if "sandbox_s" in row else None
-    return Call(
-        0, 0, row["output_tokens"], float(row.get("tool_s", 0)), row.get("extends"), row.get("prefix"), sandbox_s, row.get("tool", "")
-    )
+    tool_s, tool = float(row.get("tool_s", 0)), row.get("tool", "")
+    return Call(kept_tokens, new_tokens, row["output_tokens"], tool_s, row.get("extends"), row.get("prefix"), sandbox_s, tool)
 
 
 def _is_pairs(value: object) -> bool:
