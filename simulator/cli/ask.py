@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -178,10 +180,6 @@ def compare(
     from simulator.capacity.systems import with_systems
     from simulator.cli.files import refuse_places, write_text
     from simulator.cli.screen import json_text, progress, say, show_json, show_sheets, tell_first_compile
-    from simulator.report.pool_tables import inside
-    from simulator.report.study_tables import study_sheets
-    from simulator.report.tables import answers_sheet, power_sheet, ratio_sheet, sprint_sheet
-    from simulator.report.uncertainty_tables import uncertainty_sheets
 
     refuse_places(*(out / name for name in ("report.html", "answers.json", "answers.csv", "points.csv", "studies.jsonl")))
     changes = [*_with_draws(changes, draws), *([f"studies={study}"] if study else [])]
@@ -190,6 +188,7 @@ def compare(
         asked = with_systems(asked, [name.strip() for name in systems.split(",")])
     with progress() as tell:
         tell_first_compile(tell)
+        Thread(target=import_module, args=("simulator.report.html",)).start()  # half a second, while processes play
         found = seek(asked, progress=tell, journal=_journal(out) if asked.studies.names else None)
         tell("drawing the report")
         document = comparison_json(found)
@@ -201,6 +200,11 @@ def compare(
     if as_json:
         show_json(document)
     else:
+        from simulator.report.pool_tables import inside
+        from simulator.report.study_tables import study_sheets
+        from simulator.report.tables import answers_sheet, power_sheet, ratio_sheet, sprint_sheet
+        from simulator.report.uncertainty_tables import uncertainty_sheets
+
         pools = [sheet for answer in found.answers for sheet in inside(answer)]
         sheets = [answers_sheet(found.answers), power_sheet(found.answers), ratio_sheet(found), sprint_sheet(found)]
         show_sheets([*sheets, *uncertainty_sheets(found), *pools, *study_sheets(found)])
