@@ -1,5 +1,7 @@
 """The command ``agentwatt``: its help panels, its version, and how a user's mistake ends. Input is the command line."""
 
+import atexit
+import gc
 import sys
 from typing import Annotated, Any
 
@@ -112,6 +114,9 @@ def options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")] = False,
 ) -> None:
     """How many concurrent agents does this hardware hold at this SLO, and per megawatt?"""
+
+
+atexit.register(gc.freeze)  # or Python looks through all that drawing has loaded once more before it ends, a sixth of a second
 
 
 if __name__ == "__main__":
