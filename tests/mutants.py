@@ -236,7 +236,7 @@ LAWS: list[tuple[str, list[tuple[str, str, str]], str]] = [
     ),
     (
         "M/D/1",
-        [("kernel", "= clock[NOW] + duration_ps\n", "= clock[NOW] + duration_ps + duration_ps // 8\n")],
+        [("kernel", "= state.clock[NOW] + duration_ps\n", "= state.clock[NOW] + duration_ps + duration_ps // 8\n")],
         KNOWN + "test_md1_mean_wait",
     ),
     (
