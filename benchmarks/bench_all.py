@@ -238,11 +238,12 @@ def what_questions_cost() -> Figures:
     found = questions()
     print("## What a question costs\n\nProcesses of their own, the first with nothing compiled; CPU seconds of all they start.\n")
     sheet(("process", "seconds", "CPU seconds"), [[name, f"{each.seconds:.2f}", f"{each.cpu_s:.2f}"] for name, each in found.items()])
-    compiling, again, helping, _, one_seed, comparison = found.values()
+    compiling, again, helping, _, published, rack, comparison = found.values()
     return {
         "first compile, CPU s": compiling.cpu_s - again.cpu_s,
         "--help, s": helping.seconds,
-        "capacity of a rack, CPU s": one_seed.cpu_s,
+        "capacity of a rack, CPU s": rack.cpu_s,
+        "capacity of 32 GPUs, CPU s": published.cpu_s,
         "make compare, s": comparison.seconds,
     }
 
@@ -267,7 +268,8 @@ GOALS = (
     ("an idle agent", "bytes of an idle agent", "<=", 2_000, "bytes"),
     ("first compile", "first compile, CPU s", "<=", 20, "CPU s"),
     ("`agentwatt --help`", "--help, s", "<=", 0.3, "s"),
-    ("`capacity` of a rack at one SLO, one seed, warm, one core", "capacity of a rack, CPU s", "<=", 5, "CPU s"),
+    ("`capacity` of 32 GPUs of a rack at one SLO, one seed, warm, one core", "capacity of 32 GPUs, CPU s", "<=", 5, "CPU s"),
+    ("the same of all 72 GPUs", "capacity of a rack, CPU s", "<=", 5, "CPU s"),
     ("`make compare`, warm", "make compare, s", "<=", 10, "s"),
 )
 """What is asked: words, figure, relation, value, unit."""

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-RACK = "capacity_gb300_pd_20tps"
+PUBLISHED = "capacity_gb300_pd_20tps"
+"""The published shape of this tier, on 32 GPUs of the rack."""
+WHOLE_RACK = "{'seeds': 1, 'deployment': 'gb300_nvl72_v4pro_20tps'}"
+"""What makes it a rack whose 72 GPUs all serve, as 9 mixed workers of 8."""
 ONE_CORE = (
     "import sys; from simulator import find_capacity, load_scenario; find_capacity(load_scenario(sys.argv[1], eval(sys.argv[2])), jobs=1)"
 )
@@ -49,8 +52,9 @@ def questions() -> dict[str, Took]:
             "first run of a minute, compiling": run,
             "the same again": run,
             "--help": agentwatt("--help"),
-            f"capacity {RACK}, 3 seeds, one process": [sys.executable, "-c", ONE_CORE, RACK, "{}"],
-            f"capacity {RACK}, 1 seed, one process": [sys.executable, "-c", ONE_CORE, RACK, "{'seeds': 1}"],
+            f"capacity {PUBLISHED}, 3 seeds, one process": [sys.executable, "-c", ONE_CORE, PUBLISHED, "{}"],
+            f"capacity {PUBLISHED}, 1 seed, one process": [sys.executable, "-c", ONE_CORE, PUBLISHED, "{'seeds': 1}"],
+            "capacity of all 72 GPUs, 1 seed, one process": [sys.executable, "-c", ONE_CORE, PUBLISHED, WHOLE_RACK],
             "compare compare, with its report": agentwatt("compare", "compare", "--out", folder),
         }
         for name, words in asked.items():

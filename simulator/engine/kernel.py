@@ -2620,7 +2620,7 @@ def longest_path(parent: Ints) -> int:
 
 
 def longer(rows: Ints, used: int) -> Ints:
-    """A table of four times as many rows with the used ones of ``rows``; itself where at most half of them are used.
+    """A table of four times as many rows, at least 2^20, with the used ones of ``rows``; itself where at most half of them are used.
 
     Rows that are never written take no memory.
     """
