@@ -1,7 +1,7 @@
-"""When the search stops a phase that has failed: the rule, its looks, and what it counts. Inputs are the calls finished so far.
+"""When the search stops a phase that has failed or passed: the rule, its looks, and what it counts. Inputs are the calls finished so far.
 
 A phase lasts until the slowest agent has finished its plays, and one that fails takes many times longer over that than one that holds. No
-bound on the calls still to come follows from those seen, so the rule is statistical; docs/capacity.md has its error rate.
+bound on the calls still to come follows from those seen, so the rule is statistical; docs/capacity.md has its error rates.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,9 +14,11 @@ from simulator.capacity.slo import SLO, TTFT, Clause
 from simulator.engine.world import Stop, World
 
 TIMES = 2.0
-"""A clause has failed beyond recall when its calls miss this many times as often as it allows."""
+"""A clause has failed when its calls miss this many times as often as it allows, and passed when they miss this many times as rarely."""
 FURTHER = 1.25
 """Each look comes this many times later in the window than the one before."""
+OPEN, FAILED, PASSED = "open", "failed", "passed"
+"""What a look says of a phase."""
 
 
 def looks_ps(stop: Stop) -> Iterator[int]:
@@ -27,12 +29,13 @@ def looks_ps(stop: Stop) -> Iterator[int]:
         window_ps = int(window_ps * FURTHER)
 
 
-class Hopeless:
-    """Whether a phase has failed, asked at one look after another.
+class Outlook:
+    """What has become of a phase, asked at one look after another.
 
-    It has when as many plays have ended as the phase asks of all agents together, so that only slow agents are waited for, and when for one
-    clause of the SLO the calls that miss its limit are at least `TIMES` as many as the clause allows: among all requests of the window, and
-    among those since the look before, where they must be no rarer than among those before that.
+    It is open until as many plays have ended as the phase asks of all agents together, so that only slow agents are waited for. Then it has
+    failed when for one clause of the SLO the calls that miss its limit are at least `TIMES` as many as the clause allows: among all
+    requests of the window, and among those since the look before, where they must be no rarer than among those before that. It has passed
+    when for every clause `TIMES` as many would still be allowed, among both, and they are no more frequent since that look than before.
     """
 
     def __init__(self, world: World, slo: SLO) -> None:
@@ -41,14 +44,16 @@ class Hopeless:
         self.plays = max(stop.min_plays, stop.min_agent_plays * len(world.fleet.start_ps))
         self.counted = np.zeros((len(slo.clauses), 2), np.int64)
 
-    def __call__(self, calls: NDArray[np.int64], plays: int) -> bool:
-        """Look at the calls and the number of plays that have ended so far."""
+    def __call__(self, calls: NDArray[np.int64], plays: int) -> str:
+        """Look at the calls and the number of plays that have ended so far: `OPEN`, `FAILED` or `PASSED`."""
         samples = self.requests.read(calls)
         before, since = self.counted, np.array([_missed(clause, samples) for clause in self.slo.clauses])
         self.counted = before + since
         if plays < self.plays:
-            return False
-        return any(map(_failed, self.slo.clauses, before, since))
+            return OPEN
+        if any(map(_failed, self.slo.clauses, before, since)):
+            return FAILED
+        return PASSED if all(map(_passed, self.slo.clauses, before, since)) else OPEN
 
 
 def allowed_share(clause: Clause) -> float:
@@ -63,7 +68,14 @@ def _missed(clause: Clause, samples: Mapping[str, NDArray[np.float64]]) -> tuple
 
 
 def _failed(clause: Clause, before: NDArray[np.int64], since: NDArray[np.int64]) -> bool:
-    """The rule, on the calls that missed and the calls that counted."""
+    """The rule of a clause that has failed, on the calls that missed and the calls that counted."""
     most = min(1.0, TIMES * allowed_share(clause))
     missed, calls = before + since
     return bool(missed >= most * calls and since[0] >= most * since[1] > 0 and since[0] * before[1] >= before[0] * since[1])
+
+
+def _passed(clause: Clause, before: NDArray[np.int64], since: NDArray[np.int64]) -> bool:
+    """The rule of a clause that has passed, on the same; misses that are few in all and no more frequent since the look are few since."""
+    most = allowed_share(clause) / TIMES
+    missed, calls = before + since
+    return bool(missed <= most * calls and since[1] > 0 and since[0] * before[1] <= before[0] * since[1])

@@ -4,17 +4,16 @@ from collections.abc import Callable, Sequence
 
 from simulator.capacity.binding import Binding, find_binding
 from simulator.capacity.build import Prepared, build_world, prepare
-from simulator.capacity.early import Hopeless, looks_ps
+from simulator.capacity.early import FAILED, PASSED, Outlook, looks_ps
 from simulator.capacity.energy import energy_of, power_over_time
 from simulator.capacity.limiter import Pressure, find_limiter
 from simulator.capacity.metrics import Window, describe, goodput, joined, measure, thinned
 from simulator.capacity.pool_summary import lost_time, pool_summaries, spent_s
-from simulator.capacity.requests import Requests
 from simulator.capacity.results import PoolSummary, PowerBases, Summary
 from simulator.capacity.scenario import Scenario
 from simulator.capacity.slo import SPEED, TTFT
 from simulator.capacity.valid_range import beyond_range
-from simulator.engine.kernel import simulate_kernel
+from simulator.engine.kernel import KernelRun, simulate_kernel
 from simulator.engine.world import Output, World
 from simulator.errors import Mistake, UserError
 from simulator.hardware.badge import badge
@@ -71,13 +70,35 @@ def play_window(prepared: Prepared, agents: int) -> Window:
     return measure(world, simulate_kernel(world))
 
 
-def play_judged(prepared: Prepared, agents: int) -> tuple[World, Output, Requests]:
-    """Plays one phase up to the look at which it has failed (`capacity/early.py`), and reads off it what the verdict needs."""
-    world = build_world(prepared, agents)
-    rule = Hopeless(world, prepared.slo)
-    output = simulate_kernel(world, False, looks_ps(world.stop), rule)
-    rule.requests.read(output.calls)
-    return world, output, rule.requests
+class Trial:
+    """A phase of the search, played until it is clear what the SLO says of it (`capacity/early.py`).
+
+    Attributes
+    ----------
+    passed : bool
+        Whether it stopped at a look at which it had passed, so that it can be played on.
+    output : Output
+        What came out so far.
+    verdict : Verdict
+        What the SLO says about that.
+    """
+
+    def __init__(self, prepared: Prepared, agents: int) -> None:
+        self.world, self.passed = build_world(prepared, agents), False
+        self.outlook, self.run = Outlook(self.world, prepared.slo), KernelRun(self.world)
+        self.looks = iter((*looks_ps(self.world.stop), self.world.stop.max_ps))
+
+    def play(self, to_the_end: bool = False) -> None:
+        """Go on to the look at which it has failed or, unless it is played to the end, passed."""
+        for look_ps in self.looks:
+            self.run.play(look_ps)
+            said = self.outlook(self.run.calls, self.run.plays)
+            self.passed = said == PASSED and not (self.run.ended or to_the_end)
+            if self.run.ended or self.passed or said == FAILED:
+                break
+        self.output, self.verdict = self.run.output(), self.outlook.requests.verdict()
+        if not self.passed:
+            del self.run  # its tables are large
 
 
 def run(scenario: Scenario, agents: int | None = None, progress: Progress | None = None, keep: Keep | None = None) -> Summary:

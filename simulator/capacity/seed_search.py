@@ -6,13 +6,11 @@ import numpy as np
 
 from simulator.capacity.build import Prepared, prepare
 from simulator.capacity.metrics import is_complete, measure, steady_s
-from simulator.capacity.point import Progress, engine_words, play_judged, summarise
-from simulator.capacity.requests import Requests
+from simulator.capacity.point import Progress, Trial, engine_words, summarise
 from simulator.capacity.results import Point, Summary
 from simulator.capacity.scenario import Phase, Scenario
-from simulator.capacity.search import Bracket, search, search_around, search_near
-from simulator.capacity.slo import E2E_SPEED, SLO, SPEED, TTFT, Verdict
-from simulator.engine.world import Output, World
+from simulator.capacity.search import Bracket, Resolution, search, search_around, search_near
+from simulator.capacity.slo import E2E_SPEED, SLO, SPEED, TTFT
 from simulator.hardware.badge import NO_BADGE, Badge, badge
 
 BEYOND = 1.25
@@ -44,59 +42,68 @@ class SeedAnswer:
         return f"{self.deployment} seed {self.seed}: holds {self.bracket.held} agents ({len(self.points)} phases)"
 
 
-@dataclass(frozen=True)
-class Played:
-    """A phase as it was played and what the SLO says of it; it is measured only where somebody asks."""
-
-    world: World
-    output: Output
-    verdict: Verdict
-
-    def summary(self, prepared: Prepared) -> Summary | None:
-        """Everything people read off it; None where no request finished."""
-        window = measure(self.world, self.output)
-        return summarise(prepared, window, (prepared.seed,)) if window.ttft_s.size else None
-
-
 class Phases:
-    """The phases of one seed's search: plays each agent count once, and keeps those nearest to the edge of the SLO."""
+    """The phases of one seed's search: plays each agent count once, and keeps those nearest to the edge of the SLO.
+
+    One that has clearly passed is put aside: it steers the search, and is finished when it turns out to be the answer.
+    """
 
     def __init__(self, prepared: Prepared, progress: Progress | None, scout: bool = False) -> None:
         self.prepared, self.progress, self.scout = prepared, progress, scout
-        self.points: list[Point] = []
-        self.played: dict[int, Played] = {}
+        self.margins: dict[int, float] = {}
+        self.points: dict[int, Point] = {}
+        self.trials: dict[int, Trial] = {}
+        self.aside: set[int] = set()
 
     def __call__(self, agents: int) -> float:
         """Margin of the SLO with this many agents; 0 for a phase that met its hard end, which does not count."""
-        world, output, requests = play_judged(self.prepared, agents)
-        verdict, complete = requests.verdict(), is_complete(world.stop, output)
-        window_s = steady_s(world.stop, output)
-        self.points.append(_point(self.prepared, agents, window_s, requests, verdict, verdict.held and complete, self.scout))
-        self.played[agents] = Played(world, output, verdict)
+        if agents not in self.margins:
+            self._play(agents, to_the_end=False)
+        return self.margins[agents]
+
+    def finish(self, agents: int) -> bool:
+        """Whether the phase with this many agents holds to its end, and can be read; one that is new or let go is played from its start."""
+        if agents in self.aside or agents not in self.trials:
+            self._play(agents, to_the_end=True)
+        return self.points[agents].held
+
+    def summary(self, agents: int) -> Summary | None:
+        """Everything people read off a phase that is kept; None for others, and where no request finished."""
+        trial = self.trials.get(agents)
+        window = measure(trial.world, trial.output) if trial else None
+        return summarise(self.prepared, window, (self.prepared.seed,)) if window and window.ttft_s.size else None
+
+    def _play(self, agents: int, to_the_end: bool) -> None:
+        trial = self.trials[agents] = self.trials.get(agents) or Trial(self.prepared, agents)
+        trial.play(to_the_end)
+        verdict, complete = trial.verdict, is_complete(trial.world.stop, trial.output)
+        self.margins[agents] = verdict.margins[verdict.binding] if complete else 0.0
+        self.points[agents] = _point(self.prepared, agents, trial, verdict.held and complete, self.scout)
+        (self.aside.add if trial.passed else self.aside.discard)(agents)
         self._forget()
         if self.progress:
-            self.progress(_line(self.prepared, self.points[-1]))
-        return verdict.margins[verdict.binding] if complete else 0.0
+            self.progress(_line(self.prepared, self.points[agents], trial.passed))
 
     def _forget(self) -> None:
-        """Calls are many: only the counts nearest to the edge on either side can still be asked for."""
-        held = max((p.agents for p in self.points if p.held), default=0)
-        broken = min((p.agents for p in self.points if not p.held), default=0)
-        self.played = {agents: played for agents, played in self.played.items() if agents in (held, broken)}
+        """Calls are many, and tables of what can go on large: only the counts nearest to the edge on either side can still be asked for."""
+        held = max((p.agents for p in self.points.values() if p.held), default=0)
+        broken = min((p.agents for p in self.points.values() if not p.held), default=0)
+        self.trials = {agents: trial for agents, trial in self.trials.items() if agents in (held, broken)}
 
 
-def _point(prepared: Prepared, agents: int, window_s: float, requests: Requests, verdict: Verdict, held: bool, scout: bool) -> Point:
-    speed = verdict.values.get(SPEED, verdict.values.get(E2E_SPEED, float("nan")))
+def _point(prepared: Prepared, agents: int, trial: Trial, held: bool, scout: bool) -> Point:
+    values, requests, window_s = trial.verdict.values, trial.outlook.requests, steady_s(trial.world.stop, trial.output)
+    speed = values.get(SPEED, values.get(E2E_SPEED, float("nan")))
     waits = requests.samples[TTFT]
-    ttft = verdict.values.get(TTFT)
+    ttft = values.get(TTFT)
     if ttft is None:
         ttft = float(np.percentile(waits, 95)) if waits.size else float("nan")
     rate = requests.finished_output_tokens / window_s if window_s else 0.0
     return Point(agents, prepared.seed, held, speed, ttft, waits.size, rate, scout)
 
 
-def _line(prepared: Prepared, point: Point) -> str:
-    word = ("scout, " if point.scout else "") + ("held" if point.held else "broken")
+def _line(prepared: Prepared, point: Point, aside: bool) -> str:
+    word = ("scout, " if point.scout else "") + ("held so far" if aside else "held" if point.held else "broken")
     figures = f"speed {point.speed_tok_s:.1f} tok/s, TTFT {point.ttft_s:.2f} s, {point.calls:,} calls"
     return f"{prepared.deployment.name} seed {point.seed}: {point.agents} agents {word} ({figures})"
 
@@ -110,22 +117,19 @@ def search_seed(scenario: Scenario, seed: int, near: Bracket | int | None = None
     phases, scouts = Phases(prepared, progress), Phases(scouting(prepared), progress, scout=True)
     if near is None and scenario.scout_s:
         near = search(scouts, replace(scenario.search, share=max(SCOUT_SHARE, scenario.search.share))).held
-    if near is None:
-        bracket = search(phases, scenario.search)
-    elif isinstance(near, Bracket):
-        bracket = search_around(phases, near, scenario.search)
-    else:
-        bracket = search_near(phases, near, scenario.search)
-    held, broken = phases.played.get(bracket.held), phases.played.get(bracket.broken)
-    if first and 0 < bracket.broken < scenario.search.ceiling:
-        phases(min(round(BEYOND * bracket.broken) + 1, scenario.search.ceiling))
+    bracket = settled(phases, near, scenario.search)
+    held, broken = phases.summary(bracket.held), phases.summary(bracket.broken)
+    binding = phases.trials[bracket.broken].verdict.binding if bracket.broken in phases.trials else ""
+    beyond = min(round(BEYOND * bracket.broken) + 1, scenario.search.ceiling)
+    if first and 0 < bracket.broken < beyond and beyond not in phases.points:
+        phases.finish(beyond)
     return SeedAnswer(
         seed=seed,
         bracket=bracket,
-        points=(*scouts.points, *phases.points),
-        held=held.summary(prepared) if held else None,
-        broken=broken.summary(prepared) if broken else None,
-        binding=broken.verdict.binding if broken else "",
+        points=(*scouts.points.values(), *phases.points.values()),
+        held=held,
+        broken=broken,
+        binding=binding,
         system=prepared.system.name,
         model=prepared.model.name,
         deployment=prepared.deployment.name,
@@ -135,6 +139,22 @@ def search_seed(scenario: Scenario, seed: int, near: Bracket | int | None = None
         engine=engine_words(prepared.deployment.imitates, prepared.deployment.inspired),
         badge=badge(prepared.system, prepared.deployment),
     )
+
+
+def settled(phases: Phases, near: Bracket | int | None, resolution: Resolution) -> Bracket:
+    """Where the SLO breaks, with the phase that holds there played to its end.
+
+    Where it breaks on the way the search is asked again with what is known by then, and goes on below.
+    """
+    while True:
+        if near is None:
+            bracket = search(phases, resolution)
+        elif isinstance(near, Bracket):
+            bracket = search_around(phases, near, resolution)
+        else:
+            bracket = search_near(phases, near, resolution)
+        if not bracket.held or phases.finish(bracket.held):
+            return bracket
 
 
 def scouting(prepared: Prepared) -> Prepared:

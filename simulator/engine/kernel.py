@@ -10,7 +10,6 @@ worker's step -> the loop.
 """
 
 import sys
-from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -2631,13 +2630,75 @@ def longer(rows: Ints, used: int) -> Ints:
     return more
 
 
-Settled = Callable[[Ints, int], bool]
-"""Given the calls finished so far (rows of `Output.calls`) and the plays that have ended: whether to play no further."""
+class KernelRun:
+    """A world while it is played, up to one time after another.
+
+    Where it stops on the way changes nothing: what has come out at the end is, byte for byte, what comes out in one go.
+
+    Parameters
+    ----------
+    world : World
+    events : bool
+        Also keep the event log.
+
+    Attributes
+    ----------
+    ended : bool
+        Whether the stop rule, the hard end or the last call was met.
+
+    Raises
+    ------
+    UserError
+        When a quantity could outgrow 64 bits (`bounds`).
+    """
+
+    def __init__(self, world: World, events: bool = False) -> None:
+        refuse_beyond_64_bits(world)
+        self.max_ps, self.ended = world.stop.max_ps, False
+        self.load, self.state = flat(world), new_state(world, events)
+
+    def play(self, until_ps: int) -> None:
+        """Go on to a time, as if it were the world's hard end; an earlier one than before changes nothing.
+
+        Raises
+        ------
+        AssertionError
+            When a call can never fit its rank (`growth.most_blocks` tells beforehand).
+        """
+        until_ps = min(until_ps, self.max_ps)
+        if self.ended or until_ps < self.state.clock[NOW]:
+            return
+        self.load.rules[U_MAX_PS] = until_ps
+        self.state = advanced(self.load, self.state)
+        self.ended = until_ps == self.max_ps or bool(self.state.clock[HALTED]) or int(self.state.clock[NOW]) < until_ps
+
+    @property
+    def calls(self) -> Ints:
+        """Those finished so far, rows of `Output.calls`; going on leaves them as they are."""
+        return self.state.calls[: self.state.clock[CALL_ROWS]]
+
+    @property
+    def plays(self) -> int:
+        """How many have ended so far."""
+        return int(self.state.clock[PLAYS])
+
+    def output(self) -> Output:
+        """What has come out so far; going on leaves it as it is."""
+        clock = self.state.clock
+        last_bin = int(clock[NOW] // clock[BIN_PS]) + 1
+        return Output(
+            calls=self.calls,
+            series=self.state.series[:, :last_bin].copy(),
+            bin_ps=int(clock[BIN_PS]),
+            totals=self.state.totals.copy(),
+            events=self.state.events[: clock[EVENT_ROWS]],
+            end_ps=int(clock[NOW]),
+            plays_finished=self.plays,
+            calls_issued=int(clock[ISSUED]),
+        )
 
 
-def simulate_kernel(
-    world: World, events: bool = False, looks_ps: Iterable[int] = (), settled: Settled = lambda calls, plays: False
-) -> Output:
+def simulate_kernel(world: World, events: bool = False) -> Output:
     """Run a world to its end.
 
     Parameters
@@ -2645,10 +2706,6 @@ def simulate_kernel(
     world : World
     events : bool
         Also return the event log (about ten rows a call and two a step).
-    looks_ps : iterable of int, optional
-        Times, rising, at which ``settled`` is asked. Where it says so the run ends, as if that time were the world's hard end; looking
-        changes nothing else.
-    settled : callable, optional
 
     Raises
     ------
@@ -2667,24 +2724,9 @@ def simulate_kernel(
     >>> output.calls_issued - len(output.calls)  # one is running when the window ends
     1
     """
-    refuse_beyond_64_bits(world)
-    load, state = flat(world), new_state(world, events)
-    for until_ps in (*(time_ps for time_ps in looks_ps if time_ps < world.stop.max_ps), world.stop.max_ps):
-        load.rules[U_MAX_PS] = until_ps
-        state = advanced(load, state)
-        if state.clock[NOW] < until_ps or state.clock[HALTED] or settled(state.calls[: state.clock[CALL_ROWS]], int(state.clock[PLAYS])):
-            break
-    last_bin = int(state.clock[NOW] // state.clock[BIN_PS]) + 1
-    return Output(
-        calls=state.calls[: state.clock[CALL_ROWS]],
-        series=state.series[:, :last_bin].copy(),
-        bin_ps=int(state.clock[BIN_PS]),
-        totals=state.totals,
-        events=state.events[: state.clock[EVENT_ROWS]],
-        end_ps=int(state.clock[NOW]),
-        plays_finished=int(state.clock[PLAYS]),
-        calls_issued=int(state.clock[ISSUED]),
-    )
+    run = KernelRun(world, events)
+    run.play(world.stop.max_ps)
+    return run.output()
 
 
 def advanced(load: Load, state: State) -> State:
