@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -188,7 +189,7 @@ def compare(
         asked = with_systems(asked, [name.strip() for name in systems.split(",")])
     with progress() as tell:
         tell_first_compile(tell)
-        Thread(target=import_module, args=("simulator.report.html",)).start()  # half a second, while processes play
+        Thread(target=_load_report).start()
         found = seek(asked, progress=tell, journal=_journal(out) if asked.studies.names else None)
         tell("drawing the report")
         document = comparison_json(found)
@@ -251,6 +252,15 @@ def shape(
     else:
         show_sheets(shape_sheets(found))
         print(f"\n{shape_sentence(found)}")
+
+
+def _load_report() -> None:
+    """Loads what draws the report, half a second, while processes play.
+
+    What fails here, as when Ctrl-C ends the command meanwhile, is told by whoever draws.
+    """
+    with suppress(Exception):
+        import_module("simulator.report.html")
 
 
 def _warn_beyond(points: Sequence[Summary | None]) -> None:

@@ -21,6 +21,7 @@ import pytest
 
 import simulator.capacity.sweep as played
 from simulator.capacity.sweep_row import answer_point
+from simulator.cli.ask import _load_report
 from simulator.cli.exit_codes import ExitCode
 from simulator.cli.run_folder import _append
 from simulator.errors import UserError
@@ -144,6 +145,16 @@ def test_ctrl_c(command: Command, tiny: str, tmp_path: Path, monkeypatch: pytest
     assert "interrupted" in result.stderr
     assert "the same command goes on" in result.stderr or words[0] != "sweep"
     assert not (tmp_path / "out" / "sweep.parquet").exists()
+
+
+def test_ctrl_c_while_the_report_is_loaded_prints_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules that are loaded while Python ends may raise anything, in a thread of which nobody waits to hear."""
+
+    def ending(name: str) -> None:
+        raise RuntimeError("can't register atexit after shutdown")
+
+    monkeypatch.setattr("simulator.cli.ask.import_module", ending)
+    _load_report()
 
 
 def test_the_time_of_day_is_asked_for_dates_alone() -> None:
