@@ -178,8 +178,8 @@ LAWS: list[tuple[str, list[tuple[str, str, str]], str]] = [
         [
             (
                 "kernel",
-                "    load, state = flat(world), new_state(world, events)\n",
-                "    world.fleet.start_ps[:] += 1\n    load, state = flat(world), new_state(world, events)\n",
+                "        self.load, self.state = flat(world), new_state(world, events)\n",
+                "        world.fleet.start_ps[:] += 1\n        self.load, self.state = flat(world), new_state(world, events)\n",
             )
         ],
         LAW + "test_determinism",

@@ -31,7 +31,7 @@ DRAWN = {"kernel": 30, "reference": 12, "reference_rank": 16, "blocks": 6, "grow
 """Mutants drawn per file of the engine: those with the smallest hash of what they change, so that an edit elsewhere draws the same."""
 SPARED = {
     *("verify", "verify_blocks", "simulate_kernel", "simulate_reference", "longer", "table", "new_state", "new_ranks", "flat"),
-    *("pool_row", "most_blocks", "__post_init__", "aligned", "side_by_side", "play", "calls", "plays", "output"),
+    *("call_rows", "pool_row", "most_blocks", "__post_init__", "aligned", "side_by_side", "play", "calls", "plays", "output"),
 }
 """Functions that are not mutated at random: the checks themselves, and tables of sizes before and after the loop."""
 SUITE = (

@@ -2558,7 +2558,6 @@ def new_state(world: World, logging: bool) -> State:
     stores[:, Y_SIZE] = [pool.host_blocks for pool in pools] + [pool.tails for pool in pools]
     stores[:, [Y_OLD, Y_NEW]] = -1
     named = int(stores[:, Y_SIZE].sum())
-    chunk_rows = max(65_536, 2 * len(lanes))
     event_rows = max(65_536, 32 * len(lanes) + 4 * len(ranks) + 2 * len(workers)) if logging else 1
     fixed_seats = np.zeros(
         (len(ranks), max(pool.sched.max_seqs for pool in pools), SEAT_COLUMNS) if fixed_slots else (1, 1, SEAT_COLUMNS), np.int64
@@ -2582,7 +2581,7 @@ def new_state(world: World, logging: bool) -> State:
         growing=np.zeros((len(ranks), max(growth_period(pool.sched, fleet.block_tokens) for pool in pools)), np.int64),
         clock=np.zeros(FAULT + 1, np.int64),
         chunk=np.zeros((len(ranks), CHUNK_COLUMNS), np.int64),
-        calls=np.empty((chunk_rows, len(CALL_COLUMNS)), np.int64),
+        calls=np.empty((max(call_rows(world), 2 * len(lanes)), len(CALL_COLUMNS)), np.int64),
         series=np.zeros((len(fleet.pools), SERIES_BINS, len(SERIES_COLUMNS)), np.int64),
         totals=np.zeros((len(fleet.pools), len(TOTAL_COLUMNS)), np.int64),
         events=np.empty((event_rows, len(EVENT_COLUMNS)), np.int64),
@@ -2618,14 +2617,20 @@ def longest_path(parent: Ints) -> int:
     return depth
 
 
-def longer(rows: Ints, used: int) -> Ints:
-    """A table of four times as many rows, at least 2^20, with the used ones of ``rows``; itself where at most half of them are used.
+def call_rows(world: World) -> int:
+    """Rows for finished calls to begin with: four times as many as the stop rule asks for, from 2^16 to 2^21. Rows that are never written
+    take no memory, and a longer table later is a copy."""
+    stop, agents = world.stop, len(world.fleet.start_ps)
+    plays = agents * stop.max_plays_per_agent or max(stop.min_plays, stop.min_agent_plays * agents)
+    asked = 4 * plays * len(world.calls.prompt_tokens) // len(world.fleet.order)
+    return min(max(1 << 16, asked), 1 << 21)
 
-    Rows that are never written take no memory.
-    """
+
+def longer(rows: Ints, used: int) -> Ints:
+    """A table of four times as many rows with the used ones of ``rows``; itself where at most half of them are used."""
     if 2 * used <= len(rows):
         return rows
-    more = np.empty((max(4 * len(rows), 1 << 20), rows.shape[1]), np.int64)
+    more = np.empty((4 * len(rows), rows.shape[1]), np.int64)
     more[:used] = rows[:used]
     return more
 
