@@ -107,22 +107,27 @@ def against_peer(python: str, rounds: int) -> Figures:
             trace = Path(folder) / "trace.jsonl"
             write_trace(set_of(agents, 30), 60.0, trace)
             world = fleet_of(agents, 30, workers, blocks)
+            output = simulate_kernel(world)
+            calls, tokens, cached = (
+                len(output.calls),
+                int(column(output, "output_tokens").sum()),
+                int(column(output, "cached_tokens").sum()),
+            )
+            del output
             ours, theirs = [], []
             for _ in range(rounds):
                 print(f"peer: {agents} agents, {workers} workers", file=sys.stderr)
-                ours += [timed(simulate_kernel, world) for _ in range(5)]
+                ours += [timed(simulate_kernel, world)[0] for _ in range(5)]
                 theirs.append(replay(python, trace, workers, blocks, Path(folder) / "report.json"))
-            seconds, peer_s = statistics.median(s for s, _ in ours), statistics.median(run.seconds for run in theirs)
-            output, report = ours[0][1], theirs[0]
-            cached, tokens = int(column(output, "cached_tokens").sum()), int(column(output, "output_tokens").sum())
-            equal = (len(output.calls) / report.calls, tokens / report.output_tokens, cached / report.reused_tokens)
+            seconds, peer_s, report = statistics.median(ours), statistics.median(run.seconds for run in theirs), theirs[0]
+            equal = (calls / report.calls, tokens / report.output_tokens, cached / report.reused_tokens)
             ours_mib, theirs_mib = our_peak_mib(agents, 30, workers, blocks), max(run.peak_mib for run in theirs)
             found[agents, workers] = peer_s / seconds, ours_mib / theirs_mib
             speed = report.calls / peer_s if (agents, workers) == (1_000, 1) else speed
             rows.append(
                 [
                     f"{agents:,} agents, {workers} worker{'s' * (workers > 1)}",
-                    f"{len(output.calls) / seconds:,.0f}",
+                    f"{calls / seconds:,.0f}",
                     f"{report.calls / peer_s:,.0f}",
                     f"**{peer_s / seconds:,.0f}**",
                     " / ".join(f"{x:.4f}" for x in equal),
@@ -149,9 +154,8 @@ def against_reference(agents: int, rounds: int) -> Figures:
     """Kernel and reference on one worker: equal calls, or this fails."""
     world = fleet_of(agents, 30, 1, 262_144)
     slow_s, slow = timed(lambda world: simulate_reference(world, events=False, verify=False), world)
-    runs = [timed(simulate_kernel, world) for _ in range(5 * rounds)]
-    assert np.array_equal(slow.calls, runs[0][1].calls), "two engines, one meaning"
-    seconds = statistics.median(s for s, _ in runs)
+    assert np.array_equal(slow.calls, simulate_kernel(world).calls), "two engines, one meaning"
+    seconds = statistics.median(timed(simulate_kernel, world)[0] for _ in range(5 * rounds))
     print("## Beside the reference\n")
     sheet(
         ("load", "reference s (1 run)", "kernel s", "ratio", "output tokens/s, kernel"),

@@ -2581,7 +2581,7 @@ def new_state(world: World, logging: bool) -> State:
         growing=np.zeros((len(ranks), max(growth_period(pool.sched, fleet.block_tokens) for pool in pools)), np.int64),
         clock=np.zeros(FAULT + 1, np.int64),
         chunk=np.zeros((len(ranks), CHUNK_COLUMNS), np.int64),
-        calls=np.empty((max(call_rows(world), 2 * len(lanes)), len(CALL_COLUMNS)), np.int64),
+        calls=np.empty((len(lanes) + max(call_rows(world), len(lanes)), len(CALL_COLUMNS)), np.int64),
         series=np.zeros((len(fleet.pools), SERIES_BINS, len(SERIES_COLUMNS)), np.int64),
         totals=np.zeros((len(fleet.pools), len(TOTAL_COLUMNS)), np.int64),
         events=np.empty((event_rows, len(EVENT_COLUMNS)), np.int64),
@@ -2618,12 +2618,11 @@ def longest_path(parent: Ints) -> int:
 
 
 def call_rows(world: World) -> int:
-    """Rows for finished calls to begin with: four times as many as the stop rule asks for, from 2^16 to 2^21. Rows that are never written
-    take no memory, and a longer table later is a copy."""
+    """Rows for finished calls to begin with, from 2^16 to 2^21: those of all plays, or four times as many as the stop rule asks for. Rows
+    that are never written take no memory, and a longer table later is a copy."""
     stop, agents = world.stop, len(world.fleet.start_ps)
-    plays = agents * stop.max_plays_per_agent or max(stop.min_plays, stop.min_agent_plays * agents)
-    asked = 4 * plays * len(world.calls.prompt_tokens) // len(world.fleet.order)
-    return min(max(1 << 16, asked), 1 << 21)
+    plays = agents * stop.max_plays_per_agent or 4 * max(stop.min_plays, stop.min_agent_plays * agents)
+    return min(max(1 << 16, plays * len(world.calls.prompt_tokens) // len(world.fleet.order)), 1 << 21)
 
 
 def longer(rows: Ints, used: int) -> Ints:
