@@ -281,7 +281,7 @@ GOALS = (
 
 CAUSES = {
     "cost per call, most over least": "few of 100 agents share a step, and 100,000 do not fit the processor's caches",
-    "capacity of a rack, CPU s": "the phases that hold are played in full, up to a million calls each, and the edge is sought to 1 %",
+    "capacity of a rack, CPU s": "seven full phases, of up to 1.5 million calls each; short ones guess the edge a seventh too low",
     "make compare, s": "two racks and two servers, three seeds each: some twenty full phases, sprints, and the report",
     "first compile, CPU s": "one loop of 2,500 lines, most of it inlined",
 }
