@@ -53,7 +53,6 @@ class Phases:
         self.margins: dict[int, float] = {}
         self.points: dict[int, Point] = {}
         self.trials: dict[int, Trial] = {}
-        self.aside: set[int] = set()
 
     def __call__(self, agents: int) -> float:
         """Margin of the SLO with this many agents; 0 for a phase that met its hard end, which does not count."""
@@ -63,7 +62,8 @@ class Phases:
 
     def finish(self, agents: int) -> bool:
         """Whether the phase with this many agents holds to its end, and can be read; one that is new or let go is played from its start."""
-        if agents in self.aside or agents not in self.trials:
+        trial = self.trials.get(agents)
+        if trial is None or trial.passed:
             self._play(agents, to_the_end=True)
         return self.points[agents].held
 
@@ -79,7 +79,6 @@ class Phases:
         verdict, complete = trial.verdict, is_complete(trial.world.stop, trial.output)
         self.margins[agents] = verdict.margins[verdict.binding] if complete else 0.0
         self.points[agents] = _point(self.prepared, agents, trial, verdict.held and complete, self.scout)
-        (self.aside.add if trial.passed else self.aside.discard)(agents)
         self._forget()
         if self.progress:
             self.progress(_line(self.prepared, self.points[agents], trial.passed))
