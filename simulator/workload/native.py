@@ -282,11 +282,10 @@ class _Reader:
 
 def _filled(empty: Trajectory, rows: list[dict[str, Any]], context: str) -> Trajectory:
     """A trajectory with its calls: where a row does not say what it keeps, it is the whole prompt of the call it extends."""
-    firsts = {agent.first for agent in empty.sub_agents}
     kept, new = [0] * len(rows), [0] * len(rows)
     for index in recorded_order(len(rows), empty.sub_agents):
         row = rows[index]
-        base, size = row.get("extends", -1 if index in firsts else index - 1), row[CALL_KEYS[context][0]]
+        base, size = row.get("extends", empty.before(index)), row[CALL_KEYS[context][0]]
         kept[index] = row.get("kept_tokens", kept[base] + new[base] if 0 <= base < len(rows) else 0)
         new[index] = size if context == "delta" else size - kept[index]
     return replace(empty, calls=tuple(map(_call, kept, new, rows)))

@@ -139,8 +139,10 @@ class Trajectory:
     def base(self, index: int) -> int:
         """Index of the call whose prompt call `index` extends; -1 for none, as in the first call."""
         extends = self.calls[index].extends
-        if extends is not None:
-            return extends
+        return self.before(index) if extends is None else extends
+
+    def before(self, index: int) -> int:
+        """Index of the call before call `index` in its thread; -1 for the first of a thread."""
         thread = self.thread(index)
         return -1 if thread and self.sub_agents[thread - 1].first == index else index - 1
 
