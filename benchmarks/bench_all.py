@@ -30,6 +30,7 @@ from simulator.engine.kernel import CALL_ROWS, COASTED, SLOTS_FREE, SLOTS_USED, 
 from simulator.engine.world import ROLE_DECODE, ROLE_MIXED, ROLE_PREFILL, ROUTER_PREFIX
 from simulator.units import PS_PER_S
 from simulator.workload.compile import compile_calls
+from simulator.workload.trajectory import TrajectorySet
 
 ROOT = Path(__file__).resolve().parent.parent
 Figures = dict[str, float]
@@ -180,11 +181,10 @@ def as_agents_grow(rounds: int) -> Figures:
         "three calls of one. One worker, tool delays as long as it takes for the same calls/s, a KV pool that holds every context. "
         f"Medians of {rounds} turns.\n"
     )
-    worlds = {}
+    runs, worlds = set_of(1_000, 30), {}
     for agents, turns in ((10, 30), (100, 30), (1_000, 30), (10_000, 30), (100_000, 3)):
         plays = CALLS // (agents * turns)
-        world = many_agents(agents, turns, plays)
-        worlds[f"{agents:,} agents, {plays:,} x {turns} calls each"] = world
+        worlds[f"{agents:,} agents, {plays:,} x {turns} calls each"] = many_agents(runs, agents, turns, plays)
     turns_of: list[list[Cost]] = [[cost(name, world, 1) for name, world in worlds.items()] for _ in range(rounds)]
     rows = [each[0]._replace(seconds=statistics.median(cost.seconds for cost in each)) for each in zip(*turns_of, strict=True)]
     assert all(each.calls == CALLS for each in rows), "equal work"
@@ -193,9 +193,8 @@ def as_agents_grow(rounds: int) -> Figures:
     return {"cost per call, most over least": max(flat_us) / min(flat_us), "steps/s": max(each.steps / each.seconds for each in rows)}
 
 
-def many_agents(agents: int, turns: int, plays: int) -> World:
-    """Agents that each play so many of 1,000 runs, up to so many calls of each."""
-    runs = set_of(1_000, 30)
+def many_agents(runs: TrajectorySet, agents: int, turns: int, plays: int) -> World:
+    """Agents that each play so many of the runs, up to so many calls of each."""
     cut = replace(runs, trajectories=tuple(replace(run, calls=run.calls[:turns]) for run in runs.trajectories))
     load = compile_calls(cut, block_tokens=BLOCK_TOKENS, marker="after_system", stops=False)
     world = world_of(load, pool_of(ROLE_MIXED, 1, 1, 210 * max(1_000, agents)), agents=agents, plays=plays)
