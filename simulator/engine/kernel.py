@@ -2343,9 +2343,9 @@ def booked_until(world, state):
 
 @stage
 def coast(world, state, worker, left, until_ps, event_rows):
-    """End the step under way of a worker and take the next ones, as long as all that happens before ``until_ps`` is that tokens come out:
-    what `end_step` and `begin_step` do then, without looking for the rest, and with one booking for all that differ only in their length.
-    Whether it took any."""
+    """End the step under way of a worker and take the next ones, ``left`` at most and as long as all that happens before ``until_ps`` is
+    that tokens come out: what `end_step` and `begin_step` do then, without looking for the rest, and with one booking for all that differ
+    only in their length. Whether it took any."""
     ranks, clock, kind = state.ranks, state.clock, world.pools[state.workers[worker, W_POOL]]
     first, size = state.workers[worker, W_FIRST], state.workers[worker, W_RANKS]
     queries, taken, same_until_ps = 0, 0, 0
