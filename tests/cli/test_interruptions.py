@@ -37,13 +37,18 @@ SWEEP = ("--vary", "agents=1..4", "--set", "sweep.ask=run", "--jobs", "1")
 
 @contextmanager
 def files_of_at_most(size: int, process: int = 0) -> Iterator[None]:
-    """No file grows beyond a size while this lasts, in this process or another."""
+    """No file grows beyond a size while this lasts, in this process or another.
+
+    Python keeps no module that it compiles meanwhile: what it could not write whole it would leave in the checkout, and fail on ever after.
+    """
     _, hard = resource.prlimit(process, resource.RLIMIT_FSIZE)
-    before = resource.prlimit(process, resource.RLIMIT_FSIZE, (size, hard))
+    before, kept = resource.prlimit(process, resource.RLIMIT_FSIZE, (size, hard)), sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
     try:
         yield
     finally:
         resource.prlimit(process, resource.RLIMIT_FSIZE, before)
+        sys.dont_write_bytecode = kept
 
 
 @pytest.fixture
