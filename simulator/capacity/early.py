@@ -13,8 +13,9 @@ from simulator.capacity.requests import Requests
 from simulator.capacity.slo import SLO, TTFT, Clause
 from simulator.engine.world import Stop, World
 
-TIMES = 2.0
-"""A clause has failed when its calls miss this many times as often as it allows, and passed when they miss this many times as rarely."""
+FAILED_AT, PASSED_AT = 2.0, 0.8
+"""A clause has failed when its calls miss so many times as often as it allows, and passed when they miss at most so many times as often. To
+take a phase for failed is an error of the answer, for passed one that costs a phase."""
 FURTHER = 1.25
 """Each look comes this many times later in the window than the one before."""
 OPEN, FAILED, PASSED = "open", "failed", "passed"
@@ -33,9 +34,9 @@ class Outlook:
     """What has become of a phase, asked at one look after another.
 
     It is open until as many plays have ended as the phase asks of all agents together, so that only slow agents are waited for. Then it has
-    failed when for one clause of the SLO the calls that miss its limit are at least `TIMES` as many as the clause allows: among all
-    requests of the window, and among those since the look before, where they must be no rarer than among those before that. It has passed
-    when for every clause `TIMES` as many would still be allowed, among both, and they are no more frequent since that look than before.
+    failed when for one clause of the SLO the calls that miss its limit are at least `FAILED_AT` times as many as the clause allows: among
+    all requests of the window, and among those since the look before, where they must be no rarer than among those before that. It has
+    passed when for every clause they are at most `PASSED_AT` times as many, among both, and no more frequent since that look than before.
     """
 
     def __init__(self, world: World, slo: SLO) -> None:
@@ -69,13 +70,13 @@ def _missed(clause: Clause, samples: Mapping[str, NDArray[np.float64]]) -> tuple
 
 def _failed(clause: Clause, before: NDArray[np.int64], since: NDArray[np.int64]) -> bool:
     """The rule of a clause that has failed, on the calls that missed and the calls that counted."""
-    most = min(1.0, TIMES * allowed_share(clause))
+    most = min(1.0, FAILED_AT * allowed_share(clause))
     missed, calls = before + since
     return bool(missed >= most * calls and since[0] >= most * since[1] > 0 and since[0] * before[1] >= before[0] * since[1])
 
 
 def _passed(clause: Clause, before: NDArray[np.int64], since: NDArray[np.int64]) -> bool:
     """The rule of a clause that has passed, on the same; misses that are few in all and no more frequent since the look are few since."""
-    most = allowed_share(clause) / TIMES
+    most = PASSED_AT * allowed_share(clause)
     missed, calls = before + since
     return bool(missed <= most * calls and since[1] > 0 and since[0] * before[1] <= before[0] * since[1])

@@ -1,9 +1,10 @@
 """The search for the held agent count: double until the SLO breaks, then close in. Inputs come from a probe that judges one agent count."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 
 CLIFF = 20.0
 """Where margins fall by more than this power of the agents there is a cliff between two counts, and no smooth curve."""
@@ -11,8 +12,14 @@ BEYOND_MIDDLE = 0.6
 """Where to look for a cliff, as a share of the way from held to broken: a phase that breaks is stopped and costs about half of one that
 holds, so the dearer outcome shall leave less to search."""
 
+NEARBY = 2
+"""Steps of the resolution within which an edge is sought at first where another seed has found one: most lie there (docs/capacity.md)."""
+
 Probe = Callable[[int], float]
 """Margin of the SLO at an agent count: 1 or more when it holds; how far below 1 tells how badly it broke, 0 that nothing is known."""
+Curve = Mapping[int, float]
+"""Margins by agent count, such as scouts found: the shape of another curve."""
+NO_CURVE: Curve = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -64,45 +71,59 @@ def search(probe: Probe, resolution: Resolution, first: int = 2) -> Bracket:
     return _close_in(margins, held, broken, resolution)
 
 
-def search_near(probe: Probe, guess: int, resolution: Resolution) -> Bracket:
-    """The same answer from a good guess: gallop away from it until held and broken enclose the edge, then close in.
+def search_near(probe: Probe, guess: int, resolution: Resolution, like: Curve = NO_CURVE, steps: float = math.inf) -> Bracket:
+    """The same answer from a good guess: leap to where the SLO should break until held and broken enclose the edge, then close in.
 
-    On a curve that is not monotone it may find another edge than `search`, the one nearest to the guess.
+    Where it should break is told by the margin of the last count, on a curve ``like`` the one asked about. The first leap is at most so
+    many ``steps`` of the resolution, each later one at most twice as far as the one before might be. On a curve that is not monotone it may
+    find another edge than `search`, the one nearest to the guess.
     """
     margins = _Margins(probe)
-    guess = min(max(1, guess), resolution.ceiling)
-    stride = _first_stride(margins[guess], guess, resolution)
-    if margins[guess] >= 1:
-        held = guess
-        while held < resolution.ceiling:
-            ahead = min(held + stride, resolution.ceiling)
-            if margins[ahead] < 1:
-                return _close_in(margins, held, ahead, resolution)
-            held, stride = ahead, 2 * stride
-        return Bracket(held, 0)
-    broken = guess
-    while broken > 1:
-        behind = max(1, broken - stride)
-        if margins[behind] >= 1:
-            return _close_in(margins, behind, broken, resolution)
-        broken, stride = behind, 2 * stride
-    return Bracket(0, broken)
+    at = min(max(1, guess), resolution.ceiling)
+    least = resolution.step(at)
+    holds = margins[at] >= 1
+    end, way = (resolution.ceiling, 1) if holds else (1, -1)
+    while at != end:
+        expected = abs(_expected(at, margins[at], like) - at) + resolution.step(at) / 2
+        ahead = at + way * min(max(least, round(min(expected, steps * least))), abs(end - at))
+        if (margins[ahead] >= 1) != holds:
+            return _close_in(margins, min(at, ahead), max(at, ahead), resolution)
+        at, least = ahead, 2 * least
+    return Bracket(at, 0) if holds else Bracket(0, at)
 
 
 def search_around(probe: Probe, near: Bracket, resolution: Resolution) -> Bracket:
-    """The same answer from where another search found it: two probes when the edge is still there, else a gallop away from it."""
+    """The same answer from where another search found it: two probes when the edge is still there, else a gallop away from it, in small
+    leaps at first: chance has moved it, and beyond a cliff margins tell nothing of how far."""
     margins = _Margins(probe)
     if not 0 < near.held < near.broken:
         return search_near(margins.__getitem__, max(near.held, near.broken), resolution)
     if margins[near.held] >= 1 > margins[near.broken]:
         return _close_in(margins, near.held, near.broken, resolution)
-    return search_near(margins.__getitem__, near.broken if margins[near.held] >= 1 else near.held, resolution)
+    return search_near(margins.__getitem__, near.broken if margins[near.held] >= 1 else near.held, resolution, steps=NEARBY)
 
 
-def _first_stride(margin: float, guess: int, resolution: Resolution) -> int:
-    """How far from a guess the edge should lie: output speed falls about as the 0.6th power of the agents; at most a tenth of the guess."""
-    distance = abs(margin ** (1 / 0.6) - 1) if 0 < margin < math.inf else 1.0
-    return max(resolution.step(guess), int(guess * min(0.1, distance)))
+def _expected(at: int, margin: float, like: Curve) -> float:
+    """Where the margin should be 1 when it is so much at one count.
+
+    On the straight line (of logarithms) to the next point at which a curve, raised or lowered to that margin, lies on the other side of 1:
+    a slope over a narrow gap is mostly noise. Without one output speed falls about as the 0.6th power of the agents, which is trusted for a
+    tenth of the way.
+    """
+    forth, above = margin >= 1, math.log(margin) if 0 < margin < math.inf else math.copysign(1.0, margin - 1)
+    known = sorted((n, math.log(m)) for n, m in like.items() if 0 < m < math.inf)
+    if known and known[0][0] <= at <= known[-1][0]:
+        shift = above - _between(at, known)
+        for n, height in known if forth else known[::-1]:
+            if (n > at if forth else n < at) and (height + shift >= 0) != forth:
+                return float(at * (n / at) ** (above / (above - height - shift)))
+    return at * min(max(math.exp(above / 0.6), 0.9), 1.1)
+
+
+def _between(at: int, known: Sequence[tuple[int, float]]) -> float:
+    """The logarithm of a curve's margin at a count within its points."""
+    (n0, low), (n1, high) = next(((a, b) for a, b in pairwise(known) if a[0] <= at <= b[0]), (known[0], known[0]))
+    return low + (high - low) * (math.log(at / n0) / math.log(n1 / n0) if n1 > n0 else 0.0)
 
 
 class _Margins(dict[int, float]):
@@ -122,13 +143,15 @@ def _close_in(margins: _Margins, held: int, broken: int, resolution: Resolution)
 
     Margins are smooth where their verdicts are not, so few phases are needed. Where they fall off a cliff the line tells nothing: every
     other probe goes `BEYOND_MIDDLE`. When two probes in a row fail to halve the bracket, the middle is taken, so that the worst case is
-    three times the phases of bisection.
+    three times the phases of bisection. Within two steps one probe ends it, whatever it says.
     """
     slow, leapt = 0, False
     while broken - held > (step := resolution.step(held)):
         width = broken - held
         leapt = not leapt and slow < 2 and _is_cliff(margins, held, broken)
-        if leapt:
+        if width <= 2 * step:
+            probe = held + step
+        elif leapt:
             probe = held + max(step, int(BEYOND_MIDDLE * width))
         else:
             probe = (held + broken) // 2 if slow > 1 else _crossing(margins, held, broken, step)

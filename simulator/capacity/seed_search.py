@@ -9,7 +9,7 @@ from simulator.capacity.metrics import is_complete, measure, steady_s
 from simulator.capacity.point import Progress, Trial, engine_words, summarise
 from simulator.capacity.results import Point, Summary
 from simulator.capacity.scenario import Phase, Scenario
-from simulator.capacity.search import Bracket, Resolution, search, search_around, search_near
+from simulator.capacity.search import NO_CURVE, Bracket, Curve, Resolution, search, search_around, search_near
 from simulator.capacity.slo import E2E_SPEED, SLO, SPEED, TTFT
 from simulator.hardware.badge import NO_BADGE, Badge, badge
 
@@ -116,7 +116,7 @@ def search_seed(scenario: Scenario, seed: int, near: Bracket | int | None = None
     phases, scouts = Phases(prepared, progress), Phases(scouting(prepared), progress, scout=True)
     if near is None and scenario.scout_s:
         near = search(scouts, replace(scenario.search, share=max(SCOUT_SHARE, scenario.search.share))).held
-    bracket = settled(phases, near, scenario.search)
+    bracket = settled(phases, near, scenario.search, scouts.margins)
     held, broken = phases.summary(bracket.held), phases.summary(bracket.broken)
     binding = phases.trials[bracket.broken].verdict.binding if bracket.broken in phases.trials else ""
     beyond = min(round(BEYOND * bracket.broken) + 1, scenario.search.ceiling)
@@ -140,8 +140,8 @@ def search_seed(scenario: Scenario, seed: int, near: Bracket | int | None = None
     )
 
 
-def settled(phases: Phases, near: Bracket | int | None, resolution: Resolution) -> Bracket:
-    """Where the SLO breaks, with the phase that holds there played to its end.
+def settled(phases: Phases, near: Bracket | int | None, resolution: Resolution, like: Curve = NO_CURVE) -> Bracket:
+    """Where the SLO breaks, with the phase that holds there played to its end. From a guess, ``like`` tells how margins fall.
 
     Where it breaks on the way the search is asked again with what is known by then, and goes on below.
     """
@@ -151,7 +151,7 @@ def settled(phases: Phases, near: Bracket | int | None, resolution: Resolution) 
         elif isinstance(near, Bracket):
             bracket = search_around(phases, near, resolution)
         else:
-            bracket = search_near(phases, near, resolution)
+            bracket = search_near(phases, near, resolution, like)
         if not bracket.held or phases.finish(bracket.held):
             return bracket
 

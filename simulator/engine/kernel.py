@@ -68,6 +68,7 @@ from simulator.engine.world import (
     Output,
     Pool,
     World,
+    play_stride,
 )
 from simulator.units import PS_PER_S
 from simulator.workload.arrays import SCOPE_PLAY, SCOPE_TRAJECTORY
@@ -101,8 +102,8 @@ FINISHED, ROWS_FULL, STUCK = range(3)
 (
     U_BLOCK, U_ROUTER, U_DECODE_ROUTER, U_FIRST, U_TRANSFER, U_PREALLOC, U_LATENCY, U_BALANCE, U_BALANCE_MILLI, U_MATCH_MILLI, U_WIDTH,
     U_AGENTS, U_WINDOW, U_MIN_WINDOW, U_MIN_PLAYS, U_MIN_AGENT_PLAYS, U_MAX_PS, U_MAX_PLAYS, U_DISAGGREGATED, U_ENTRIES,
-    U_DECODERS, U_RUNS, U_SHARED_PLAYS, RULES,
-) = range(24)  # fmt: skip
+    U_DECODERS, U_RUNS, U_STRIDE, U_SHARED_PLAYS, RULES,
+) = range(25)  # fmt: skip
 
 # Columns of `Load.pools`: a `Pool` with its schedule, step law and power law, in their units.
 (
@@ -1059,7 +1060,7 @@ def start_play(world, state, lane):
     """Give the agent its next trajectory; the lane is that of its main thread."""
     lanes, agent = state.lanes, state.lanes[lane, L_AGENT]
     lanes[lane, L_PLAY] += 1
-    turn = agent + lanes[lane, L_PLAY] * (world.rules[U_AGENTS] + 1)
+    turn = agent + lanes[lane, L_PLAY] * world.rules[U_STRIDE]
     if world.rules[U_SHARED_PLAYS] > 0:
         turn = state.clock[STARTED]
     state.clock[STARTED] += 1
@@ -2478,7 +2479,7 @@ def flat(world: World) -> Load:
         int(fleet.disaggregated),
         sum(pool.workers * pool.ranks for pool in pools if pool.role != ROLE_DECODE),
         sum(pool.workers * pool.ranks for pool in pools if pool.role == ROLE_DECODE),
-        *(len(fleet.order), stop.max_plays),
+        *(len(fleet.order), play_stride(len(fleet.order)), stop.max_plays),
     ]
     calls, threads, tree = world.calls, world.threads, world.tree
     laws = [(pool.law.shared_ps, pool.power.shared_hbm_ps, pool.power.slow_fp) for pool in pools]
@@ -2618,11 +2619,11 @@ def longest_path(parent: Ints) -> int:
 
 
 def call_rows(world: World) -> int:
-    """Rows for finished calls to begin with, from 2^16 to 2^21: those of all plays, or four times as many as the stop rule asks for. Rows
+    """Rows for finished calls to begin with, from 2^16 to 2^22: those of all plays, or eight times as many as the stop rule asks for. Rows
     that are never written take no memory, and a longer table later is a copy."""
     stop, agents = world.stop, len(world.fleet.start_ps)
-    plays = agents * stop.max_plays_per_agent or 4 * max(stop.min_plays, stop.min_agent_plays * agents)
-    return min(max(1 << 16, plays * len(world.calls.prompt_tokens) // len(world.fleet.order)), 1 << 21)
+    plays = agents * stop.max_plays_per_agent or 8 * max(stop.min_plays, stop.min_agent_plays * agents)
+    return min(max(1 << 16, plays * len(world.calls.prompt_tokens) // len(world.fleet.order)), 1 << 22)
 
 
 def longer(rows: Ints, used: int) -> Ints:

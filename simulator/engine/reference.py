@@ -35,6 +35,7 @@ from simulator.engine.world import (
     TOTAL_COLUMNS,
     Output,
     World,
+    play_stride,
 )
 from simulator.units import PS_PER_S
 from simulator.workload.arrays import SCOPE_ALL, SCOPE_TRAJECTORY
@@ -95,7 +96,7 @@ class Simulation:
         wake_ps = int(fleet.start_ps[agent])
         play = 0
         while True:
-            turn = agent + play * (len(fleet.start_ps) + 1)
+            turn = agent + play * play_stride(len(fleet.order))
             if world.stop.max_plays > 0:
                 yield self.at(wake_ps, AGENT_ACTS, agent * self.width)
                 turn, self.started = self.started, self.started + 1

@@ -1,6 +1,7 @@
 """A world: everything an engine needs to know, as integers and flat arrays. Inputs come from a scenario; both engines read the same
 world."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -171,7 +172,7 @@ class Fleet(NamedTuple):
     start_ps : int64 array, shape (agents,)
         When each agent starts its first play.
     order : int64 array, shape (trajectories,)
-        Play ``j`` of agent ``a`` replays trajectory ``order[(a + j * (agents + 1)) % trajectories]``.
+        Play ``j`` of agent ``a`` replays trajectory ``order[(a + j * play_stride(trajectories)) % trajectories]``.
     first_token : int
         Who samples the first token of a call that moves: `FIRST_BY_PREFILL` or `FIRST_BY_DECODE` (which computes the last prompt token
         again).
@@ -205,6 +206,21 @@ class Fleet(NamedTuple):
     def disaggregated(self) -> bool:
         """Whether some calls move from a prefill to a decode pool."""
         return any(pool.role == ROLE_PREFILL for pool in self.pools)
+
+
+def play_stride(trajectories: int) -> int:
+    """How far along `Fleet.order` an agent goes from one play to its next: the golden section of the trajectories, rounded, or the number
+    nearest to that which shares no factor with them, the smaller of two.
+
+    So an agent meets every trajectory before it meets one again, and the same ones whoever else plays; its first plays lie far apart along
+    the order, so that few agents, which start side by side, do not repeat each other's soon (docs/decisions/0011-the-order-of-plays.md).
+
+    >>> [play_stride(trajectories) for trajectories in (1, 2, 3, 10, 400)]
+    [1, 1, 2, 7, 247]
+    """
+    section = (math.isqrt(20 * trajectories**2) - 2 * trajectories + 2) // 4
+    near = (stride for away in range(trajectories + 1) for stride in (section - away, section + away))
+    return next(stride for stride in near if stride > 0 and math.gcd(stride, trajectories) == 1)
 
 
 class Stop(NamedTuple):

@@ -30,6 +30,7 @@ from simulator.engine.world import (
     ROLE_PREFILL,
     TOTAL_COLUMNS,
     Pool,
+    play_stride,
 )
 from simulator.hardware.power import FULL_CLOCK
 from simulator.workload.arrays import Calls, Threads
@@ -74,9 +75,9 @@ def test_nothing_is_lost(world: World) -> None:
     world = to_the_end(world)
     output, fleet = simulate_kernel(world, events=True), world.fleet
     agents, plays, first = len(fleet.start_ps), world.stop.max_plays_per_agent, world.calls.first
-    asked = []
+    asked, stride = [], play_stride(len(fleet.order))
     for agent, play in np.ndindex(agents, plays):
-        trajectory = fleet.order[(agent + play * (agents + 1)) % len(fleet.order)]
+        trajectory = fleet.order[(agent + play * stride) % len(fleet.order)]
         asked += [(agent, play, trajectory, call) for call in range(first[trajectory + 1] - first[trajectory])]
     answered = zip(*(column(output, name).tolist() for name in ("agent", "play", "trajectory", "call")), strict=True)
     assert sorted(answered) == asked
@@ -90,6 +91,21 @@ def test_nothing_is_lost(world: World) -> None:
             pool_of[worker]
         ]  # of a prefill rank the last blocks come back with a landing, which does not tell how many are free
         assert blocks == pool.blocks_per_rank or pool.role == ROLE_PREFILL
+
+
+@many
+@given(worlds())
+def test_an_agent_meets_every_trajectory_before_one_again(world: World) -> None:
+    """Whatever the number of agents. Catches a stride that shares a factor with the number of trajectories, so that an agent comes round
+    to the same few."""
+    world, trajectories = to_the_end(world), len(world.fleet.order)
+    output = simulate_kernel(world._replace(stop=world.stop._replace(max_plays_per_agent=2 * trajectories)))
+    plays = np.unique(np.column_stack([column(output, name) for name in ("agent", "play", "trajectory")]), axis=0)
+    for agent in range(len(world.fleet.start_ps)):
+        met = plays[plays[:, 0] == agent, 2]
+        assert len(met) == 2 * trajectories
+        assert len(set(met[:trajectories])) == trajectories
+        assert np.array_equal(met[:trajectories], met[trajectories:])
 
 
 @many

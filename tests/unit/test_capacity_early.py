@@ -86,17 +86,17 @@ def test_what_gets_better_is_played_on() -> None:
     assert judged((98, 2), (85, 15)) == [PASSED, OPEN]
 
 
-def test_a_phase_passes_at_half_its_share_of_misses() -> None:
-    assert judged((195, 5)) == [PASSED]
-    assert judged((194, 6)) == [OPEN]
-    assert judged((195, 5), plays=5) == [OPEN]
+def test_a_phase_passes_at_four_fifths_of_its_share_of_misses() -> None:
+    assert judged((192, 8)) == [PASSED]
+    assert judged((191, 9)) == [OPEN]
+    assert judged((192, 8), plays=5) == [OPEN]
 
 
 def test_what_gets_worse_is_played_on() -> None:
     assert judged((990, 10), (990, 10)) == [PASSED, PASSED]
     assert judged((990, 10), (989, 11)) == [PASSED, OPEN]
-    assert judged((80, 20), (1_000, 0)) == [FAILED, PASSED]
-    assert judged((80, 20), (600, 0)) == [FAILED, OPEN]
+    assert judged((80, 20), (410, 0)) == [FAILED, PASSED]
+    assert judged((80, 20), (390, 0)) == [FAILED, OPEN]
 
 
 def test_a_phase_passes_by_all_clauses() -> None:
@@ -177,7 +177,7 @@ def test_how_often_the_rule_errs() -> None:
     assert told["held by a hair, stopped"] <= 0.002 * told["held by a hair"]
     assert told["broken, stopped"] > 0.3 * told["broken"]
     assert told["broken, put aside"] <= max(1, 0.01 * told["broken"])
-    assert told["broken by a hair, put aside"] <= 0.1 * told["broken by a hair"]
+    assert told["broken by a hair, put aside"] <= 0.3 * told["broken by a hair"]
     assert told["held, put aside"] > 0.1 * told["held"]
 
 
@@ -195,7 +195,7 @@ def said_instead(monkeypatch: pytest.MonkeyPatch, instead: Mapping[str, str]) ->
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_answer_is_that_of_full_phases(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the rule, with one that puts every phase aside at its first look, and with none."""
-    scenario = replace(load_scenario("capacity_h200"), seeds=(seed,))
+    scenario = replace(load_scenario("capacity_h200", {"workload.prompt_scale": 0.25}), seeds=(seed,))
     early = search_seed(scenario, seed)
     with monkeypatch.context() as rash:
         said_instead(rash, {OPEN: PASSED})
