@@ -10,7 +10,7 @@ from simulator.engine.world import Pool
 from simulator.hardware.deployment import Deployment
 from simulator.hardware.derive import operator_law
 from simulator.hardware.efficiency import efficiency_of
-from simulator.hardware.load import load_deployment, load_model, load_system
+from simulator.hardware.load import load_deployment, load_engine, load_model, load_system
 from simulator.hardware.model_card import ModelCard
 from simulator.hardware.roofline import Layout, compute_type_of
 from simulator.hardware.schemas import DEPLOYMENT
@@ -24,7 +24,7 @@ STORED = ("mxfp4", "int4")
 """Weights of rows that are those of the published checkpoint."""
 
 BUDGET = 8192
-"""Tokens of a step; SGLang shares them among the ranks of attention-DP (server_args.py, `_handle_data_parallelism`, 0.5.15)."""
+"""Tokens of a step that an engine is told to take; whether ranks of attention-DP share them is its preset's to say."""
 
 SEATS = 1024
 """Calls that a rank runs at once where the row does not tell."""
@@ -135,7 +135,7 @@ def served_as(key: ServingKey, system: System, model: ModelCard) -> Mapping[str,
         "ranks": key.dp,
         "ep": key.gpus,
         "kv_pool_tokens": 0,
-        "token_budget": BUDGET // (key.dp if key.engine == "sglang" else 1),
+        "token_budget": load_engine(key.engine).budget_of_rank(BUDGET, key.dp),
         "drafts": key.drafts,
         "max_new_tokens": key.osl,
         "router": "least_loaded",

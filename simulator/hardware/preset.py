@@ -36,6 +36,11 @@ class Preset:
             found["victim"] = replace(self.fields["victim_with_drafts"], name="victim")
         return found
 
+    def budget_of_rank(self, tokens: int, ranks: int) -> int:
+        """Query tokens of a rank in one step, from those that the engine is told to take."""
+        shared = "ranks_share_budget" in self.fields and self.fields["ranks_share_budget"].value
+        return tokens // ranks if shared else tokens
+
 
 def overridden(preset: Mapping[str, Field], given: Mapping[str, Field]) -> list[str]:
     """Names of the options that are given another value than the preset's; saying the same again is no override."""

@@ -87,6 +87,7 @@ ENGINE: Schema = {
     "prefill_interval": _count("count", 1, 10_000),
     "decode_interval": _count("count", 0, 10_000),
     "chunk_round": _count("tokens", 0, 65_536),
+    "ranks_share_budget": Spec("switch", optional=True),
     "admit_reserve": _word("chunk", "input", "input_ratio", "input_full"),
     "watermark_share": _share(0.0, 0.99),
     "max_new_tokens": _count("tokens", 1, 10**6),
@@ -118,8 +119,9 @@ ENGINE: Schema = {
 }
 """What a preset says of an engine. ``chunk_round`` 0 stands for the size of a KV block."""
 
-PRESET_ONLY = ("imitates", "decode_prefix_cache", "victim_with_drafts", "lookahead_per_draft")
-"""What an engine does by role or with drafts; a deployment says what comes of it (``prefix_cache``, ``victim``, ``lookahead``)."""
+PRESET_ONLY = ("imitates", "ranks_share_budget", "decode_prefix_cache", "victim_with_drafts", "lookahead_per_draft")
+"""What an engine does by role, with ranks or with drafts; a deployment says what comes of it (``prefix_cache``, ``token_budget``,
+``victim``, ``lookahead``)."""
 
 FROM_PRESET: Schema = {key: replace(spec, optional=True) for key, spec in ENGINE.items() if key not in PRESET_ONLY}
 """The options that a deployment takes from its preset unless it gives them."""

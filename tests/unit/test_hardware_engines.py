@@ -14,6 +14,7 @@ MIXED, SHAPE = "hgx_h200_v4pro_20tps", "gb300_nvl72_v4pro_20tps_pd"
 TABLE = {
     "batch_mode": {"vllm": "mixed", "sglang": "prefill_first", "trtllm": "mixed", "llamacpp": "mixed"},
     "chunk_round": {"vllm": 1, "sglang": 0, "trtllm": 0, "llamacpp": 1},
+    "ranks_share_budget": {"sglang": True},
     "admit_reserve": {"vllm": "input", "sglang": "input_ratio", "trtllm": "input_full", "llamacpp": "input_full"},
     "victim": {"vllm": "last", "sglang": "fewest_output", "trtllm": "last", "llamacpp": "last"},
     "requeue": {"vllm": "front", "sglang": "tail", "trtllm": "front", "llamacpp": "front"},
