@@ -15,6 +15,7 @@ from simulator.hardware.attention_compressed import CompressedAttention
 from simulator.hardware.efficiency import ANY, efficiency_of
 from simulator.hardware.fit import COLLECTIVE_BYTES, RESERVE_BYTES, smallest_layout
 from simulator.hardware.model_card import ModelCard
+from simulator.hardware.preset import Preset
 from simulator.hardware.profile import Profile, parse
 from simulator.hardware.quality import Field, worst_quality
 from simulator.hardware.roofline import Layout, compute_type_of, law_defaults
@@ -31,7 +32,10 @@ STREAMING = ("routing_skew", "hbm_efficiency", "kv_efficiency")
 GIB = 2**30
 BUDGETS = ((160, 16_384), (70, 8_192), (0, 2_048))
 """GiB of a GPU from which vLLM 0.32.0's API server takes so many tokens a step (`engine/arg_utils.py`)."""
-SMALL = "vLLM 0.32.0's default of its API server on smaller GPUs"
+DEFAULT = "vLLM 0.32.0's default of its API server"
+
+CHUNKS = ((160, 16_384), (60, 8_192), (35, 4_096), (0, 2_048))
+"""GiB of a GPU from which SGLang 0.5.15 takes so many (`server_args.py`, `_handle_gpu_memory_settings`), all ranks together."""
 
 NEEDED = (
     "workers", "gpus_per_worker", "attention", "ranks", "ep", "block_tokens", "kv_pool_tokens", "token_budget", "max_seqs",
@@ -49,7 +53,13 @@ class Rule:
     quality: str = "estimated"
 
 
-def completed(profile: Profile, system: System, model: ModelCard, others: Iterable[System] = ()) -> Profile:
+def with_engine(profile: Profile) -> Profile:
+    """The deployment with an engine, where it names none by itself and none that it imitates."""
+    named = {"engine", "imitates"} & set(profile.fields)
+    return profile if named else _with(profile, {"engine": Rule("vllm", "derived: the preset that was checked against real schedules")})
+
+
+def completed(profile: Profile, preset: Preset, system: System, model: ModelCard, others: Iterable[System] = ()) -> Profile:
     """The deployment with all that it leaves out; its pools, where it lists any, give their layouts themselves.
 
     Raises
@@ -60,14 +70,14 @@ def completed(profile: Profile, system: System, model: ModelCard, others: Iterab
     if not known(system, model):
         return _with_measured(profile)
     free = not profile.pools and not set(LAYOUT) <= set(profile.fields) | {"workers"}
-    whole = _with(_with(profile, _types(profile, system, model)), _budgets(profile, system, model) | (_pool_share(model) if free else {}))
+    whole = _with(_with(profile, _types(profile, system, model)), _budgets(system, model) | (_pool_share(model) if free else {}))
     if free:
         layout = smallest_layout(whole, system, model, others)
         source = f"derived: {layout} is the smallest worker whose weights leave room for a useful KV pool"
         whole = _with(whole, {key: Rule(value, source) for key, value in layout.fields.items()})
     reserve = Rule(RESERVE_BYTES + COLLECTIVE_BYTES, "other_mem and nccl_mem of aiconfigurator's system files (0.12.0)")
     whole = _with(whole, {"reserve_bytes": reserve})
-    return _titled(_with_laws(whole, system, model), system, model)
+    return _titled(_with_laws(_with_step_budgets(whole, preset, system), system, model), system, model)
 
 
 def _with_measured(profile: Profile) -> Profile:
@@ -109,20 +119,45 @@ def _types(profile: Profile, system: System, model: ModelCard) -> dict[str, Rule
     return rules
 
 
-def _budgets(profile: Profile, system: System, model: ModelCard) -> dict[str, Rule]:
+def _budgets(system: System, model: ModelCard) -> dict[str, Rule]:
     """What the engine's users leave at its defaults, and the SLO for who gives none."""
-    large = "vLLM 0.32.0's default of its API server on GPUs of"
-    least, tokens = next((least, tokens) for least, tokens in BUDGETS if system.hbm_bytes >= least * GIB)
-    rules = {
+    least, _ = _default(BUDGETS, system)
+    return {
         "memory_share": Rule(0.9, "usual share of HBM for weights and KV; vLLM 0.32.0's default is 0.92", "assumed"),
         "block_tokens": Rule(64 if model.attention.kv_heads == 1 else 16, "vLLM default, and 64 as the MLA kernels have it"),
-        "token_budget": Rule(tokens, f"{large} {least} GiB and more (max_num_batched_tokens)" if least else SMALL),
-        "max_seqs": Rule(1024 if least else 256, f"{large} 70 GiB and more (max_num_seqs)" if least else SMALL),
+        "max_seqs": Rule(1024 if least else 256, DEFAULT + (" on GPUs of 70 GiB and more (max_num_seqs)" if least else " on smaller GPUs")),
         "max_context_tokens": Rule(model.max_context_tokens, "vLLM default: the model's own"),
+        **_whoever(),
     }
-    if "imitates" not in profile.fields:
-        rules["engine"] = Rule("vllm", "derived: the preset that was checked against real schedules")
-    return rules | _whoever()
+
+
+def _default(table: tuple[tuple[int, int], ...], system: System) -> tuple[int, int]:
+    """The row of a table of defaults that a system's GPUs are in: GiB from which it holds, and tokens."""
+    return next(row for row in table if system.hbm_bytes >= row[0] * GIB)
+
+
+def _with_step_budgets(profile: Profile, preset: Preset, system: System) -> Profile:
+    """The profile with the token budget of every pool's ranks that neither the pool nor the deployment for it gives."""
+    if "token_budget" in profile.fields:
+        return profile
+    if not profile.pools:
+        return _with(profile, {"token_budget": _step_budget(preset, system, profile["ranks"])})
+    pools = {}
+    for name, pool in profile.pools.items():
+        rule = _step_budget(preset, system, pool.fields["ranks"].value if "ranks" in pool.fields else profile["ranks"])
+        own = {"token_budget": _field(profile, "token_budget", rule, f"pools.{name}.")}
+        pools[name] = replace(pool, fields={**own, **pool.fields})
+    return replace(profile, pools=pools)
+
+
+def _step_budget(preset: Preset, system: System, ranks: int) -> Rule:
+    """Query tokens of a rank in one step at the engine's defaults: SGLang's for SGLang, vLLM's for all others."""
+    sglang = preset.imitates.partition("@")[0] == "sglang"
+    whose, knob = ("SGLang 0.5.15's default", "chunked_prefill_size") if sglang else (DEFAULT, "max_num_batched_tokens")
+    least, tokens = _default(CHUNKS if sglang else BUDGETS, system)
+    source = f"{whose} on GPUs of {least} GiB and more ({knob})" if least else f"{whose} on smaller GPUs ({knob})"
+    own = preset.budget_of_rank(tokens, ranks)
+    return Rule(own, source if own == tokens else f"{source}, {tokens:,}, which {ranks} ranks share")
 
 
 def _whoever() -> dict[str, Rule]:

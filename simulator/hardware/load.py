@@ -14,7 +14,7 @@ from simulator.catalog import names
 from simulator.errors import Mistake, UserError
 from simulator.hardware.card_rules import card_mistakes, card_parts
 from simulator.hardware.deployment import Deployment
-from simulator.hardware.derive import completed
+from simulator.hardware.derive import completed, with_engine
 from simulator.hardware.grounds import grounds
 from simulator.hardware.layout import layout_mistakes, range_mistakes
 from simulator.hardware.model_card import ModelCard
@@ -132,9 +132,10 @@ def load_deployment(
     profile = parse(ref, DEPLOYMENT, "deployments", overrides, POOL, given)
     system = system or _named(profile, "system", partial(load_system, change=change))
     model = model or _named(profile, "model", partial(load_model, change=change))
-    profile = completed(profile, system, model, map(load_system, names("systems")))
-    profile = _changed(profile, change, f"{profile['model']} on {profile['system']}")
+    profile = with_engine(profile)
     preset = _engine(profile, change)
+    profile = completed(profile, preset, system, model, map(load_system, names("systems")))
+    profile = _changed(profile, change, f"{profile['model']} on {profile['system']}")
     options = preset.options(profile["drafts"])
     views = {
         name: replace(profile, fields={**preset.options(profile["drafts"], _role(pool)), **profile.fields, **pool.fields})

@@ -101,6 +101,47 @@ def test_given_fields_lead_and_the_rest_follows():
     assert load_deployment({"system": "hgx_b200", "model": "qwen3_8b", "imitates": "sglang@0.5.9"}).engine == "sglang"
 
 
+@pytest.mark.parametrize(
+    ("system", "layout", "budgets"),
+    [
+        ("hgx_b200", ("dp", 8), {"vllm": 16_384, "sglang": 2_048, "trtllm": 16_384}),
+        ("hgx_h200", ("dp", 8), {"vllm": 8_192, "sglang": 1_024}),
+        ("hgx_h200", ("dp", 4), {"vllm": 8_192, "sglang": 2_048}),
+        ("hgx_b200", ("tp", 8), {"vllm": 16_384, "sglang": 16_384}),
+    ],
+)
+def test_ranks_share_the_budget_of_a_step_where_the_engine_has_them_do_so(system, layout, budgets):
+    """SGLang divides `chunked_prefill_size` by its ranks of attention-DP; vLLM's `max_num_batched_tokens` is each rank's own."""
+    attention, gpus = layout
+    asked = {"system": system, "model": "deepseek_v4_flash", "attention": attention, "gpus_per_worker": gpus}
+    found = {engine: load_deployment(asked | {"engine": engine}) for engine in budgets}
+    assert {engine: deployment.pools[0].token_budget for engine, deployment in found.items()} == budgets
+    shared = "which " in found["sglang"].fields["token_budget"].source
+    assert shared == (attention == "dp")
+    assert found["sglang"].fields["token_budget"].source.startswith("SGLang 0.5.15's default on GPUs of")
+    assert load_deployment(asked | {"engine": "sglang", "token_budget": 4096}).pools[0].token_budget == 4096
+
+
+def test_pools_of_different_ranks_share_it_each_for_itself():
+    wide = {"workers": 1, "gpus_per_worker": 4, "attention": "dp", "ranks": 4, "ep": 4}
+    narrow = {"workers": 1, "gpus_per_worker": 4, "attention": "tp", "ranks": 1, "ep": 4}
+    pools = {"prefill": {"role": "prefill", **narrow}, "decode": {"role": "decode", **wide}}
+    given = {"system": "hgx_b200", "model": "deepseek_v4_flash", "pools": pools}
+    assert [pool.token_budget for pool in load_deployment(given | {"engine": "sglang"}).pools] == [16_384, 4_096]
+    assert [pool.token_budget for pool in load_deployment(given | {"engine": "vllm"}).pools] == [16_384, 16_384]
+
+
+def test_each_engine_has_its_own_default_by_memory():
+    """Where SGLang's and vLLM's defaults part: GPUs of 35 to 60 GiB, of 60 to 70, and below."""
+    for gib, vllm, sglang in ((24, 2_048, 2_048), (48, 2_048, 4_096), (64, 2_048, 8_192), (80, 8_192, 8_192), (180, 16_384, 16_384)):
+        system = replace(SYSTEMS["hgx_h200"], hbm_bytes=gib * 2**30)
+        budgets = [
+            load_deployment({"engine": engine}, system=system, model=MODELS["qwen3_8b"]).pools[0].token_budget
+            for engine in ("vllm", "sglang")
+        ]
+        assert budgets == [vllm, sglang]
+
+
 def test_what_does_not_fit_says_what_would():
     with pytest.raises(UserError) as caught:
         load_deployment({"system": "hgx_h100", "model": "glm_5"})
@@ -111,6 +152,15 @@ def test_what_does_not_fit_says_what_would():
     assert "hgx_h200" in found.hint
     assert "hgx_h100" not in found.hint
     assert load_deployment({"system": "hgx_h100", "model": "glm_5", "weight_type": "fp4"}).pools[0].gpus_per_worker == 8
+
+
+def test_a_measured_law_on_unknown_hardware_takes_the_derived_engine_where_it_names_none():
+    sizes = {"workers": 1, "gpus_per_worker": 1, "attention": "tp", "ranks": 1, "ep": 1, "block_tokens": 16, "kv_pool_tokens": 100_000}
+    limits = {"token_budget": 2048, "max_seqs": 16, "max_context_tokens": 2048}
+    law = {"context_token_s": 1e-8, "floor_s": 1e-3, "host_s": 0.0, "decode_token_s": 1e-5, "prefill_token_s": 1e-5, "prefill_pair_s": 0.0}
+    asked = {"system": "unknown", "model": "unknown", **sizes, **limits, **law}
+    assert load_deployment(asked).engine == "vllm"
+    assert load_deployment(asked | {"engine": "llamacpp"}).engine == "llamacpp"
 
 
 def test_pools_give_their_layouts_and_may_leave_out_their_laws():
