@@ -1,6 +1,6 @@
 """The stages of a call: the waits and services that add up from its send to its last token. Inputs are rows of an engine's calls."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,13 +62,24 @@ def stage_ps(fleet: Fleet, column: Mapping[str, NDArray[np.int64]]) -> NDArray[n
     int64 array, shape (calls, stages)
         Picoseconds, in the order of `stage_names`; the values of a stage lie side by side.
     """
-    ends = np.stack([column[name] for name in stage_columns(fleet)])
-    return np.diff(np.maximum.accumulate(ends, axis=0, out=ends), axis=0).T
+    return np.stack(list(_spent_ps(fleet, column))).T
 
 
 def stage_seconds(fleet: Fleet, column: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float64]:
     """`stage_ps` as seconds."""
-    return stage_ps(fleet, column) / float(PS_PER_S)
+    seconds = np.empty((len(stage_names(fleet)), len(column["send_ps"])))
+    for values, spent in zip(seconds, _spent_ps(fleet, column), strict=True):
+        np.divide(spent, float(PS_PER_S), out=values)
+    return seconds.T
+
+
+def _spent_ps(fleet: Fleet, column: Mapping[str, NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
+    """One stage after another; calls are many, and a table of all their stages in between would be large."""
+    start, *ends = (column[name] for name in stage_columns(fleet))
+    for end in ends:
+        end = np.maximum(start, end)
+        yield end - start
+        start = end
 
 
 def before_first(stage_s: NDArray[np.float64], ttft_s: NDArray[np.float64]) -> NDArray[np.float64]:
