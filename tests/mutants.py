@@ -36,6 +36,12 @@ LAWS: list[tuple[str, list[tuple[str, str, str]], str]] = [
         ],
         LAW + "test_nothing_is_lost",
     ),
+    ("order of plays", [("reference", "play * play_stride(len(fleet.order))", "play * (len(fleet.start_ps) + 1)")], EQUAL),
+    (
+        "order of plays",
+        [("kernel", "lanes[lane, L_PLAY] * world.rules[U_STRIDE]", "lanes[lane, L_PLAY] * (world.rules[U_AGENTS] + 1)")],
+        LAW + "test_an_agent_meets_every_trajectory_before_one_again",
+    ),
     (
         "blocks: free + used = total",
         [
