@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+LONGEST = 200
+"""Characters of a value, or of a field's name, that a message repeats."""
+
 
 @dataclass(frozen=True)
 class Mistake:
@@ -20,14 +23,19 @@ class Mistake:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        parts = [f"{place}: {self.field}" if self.field else place]
+        parts = [f"{place}: {_cut(self.field)}" if self.field else place]
         if self.value:
-            parts.append(f"found {self.value}")
+            parts.append(f"found {_cut(self.value)}")
         if self.allowed:
             parts.append(f"allowed: {self.allowed}")
         if self.hint:
             parts.append(self.hint)
         return "; ".join(parts)
+
+
+def _cut(text: str) -> str:
+    """A text that fits a screen, with its length where it does not."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text):,} characters)"
 
 
 class UserError(Exception):
