@@ -239,14 +239,19 @@ def filled(plays: int) -> list[str]:
 def what_questions_cost() -> Figures:
     """Processes from start to end; seconds by name."""
     found = questions()
-    print("## What a question costs\n\nProcesses of their own, the first with nothing compiled; CPU seconds of all they start.\n")
+    print(
+        "## What a question costs\n\nProcesses of their own from start to end, the first with nothing compiled; CPU seconds of all they start. "
+        "Last, what is asked again takes in the process that has answered it: code, workload arrays and memory are warm there.\n"
+    )
     sheet(("process", "seconds", "CPU seconds"), [[name, f"{each.seconds:.2f}", f"{each.cpu_s:.2f}"] for name, each in found.items()])
-    compiling, again, helping, _, published, rack, comparison = found.values()
+    compiling, again, helping, _, published, rack, comparison, warm_published, warm_rack = found.values()
     return {
         "first compile, CPU s": compiling.cpu_s - again.cpu_s,
         "--help, s": helping.seconds,
         "capacity of a rack, CPU s": rack.cpu_s,
         "capacity of 32 GPUs, CPU s": published.cpu_s,
+        "capacity of a rack again, CPU s": warm_rack.cpu_s,
+        "capacity of 32 GPUs again, CPU s": warm_published.cpu_s,
         "make compare, s": comparison.seconds,
     }
 
@@ -271,8 +276,16 @@ GOALS = (
     ("an idle agent", "bytes of an idle agent", "<=", 2_000, "bytes"),
     ("first compile", "first compile, CPU s", "<=", 20, "CPU s"),
     ("`agentwatt --help`", "--help, s", "<=", 0.3, "s"),
-    ("`capacity` of 32 GPUs of a rack at one SLO, one seed, warm, one core", "capacity of 32 GPUs, CPU s", "<=", 5, "CPU s"),
-    ("the same of all 72 GPUs", "capacity of a rack, CPU s", "<=", 5, "CPU s"),
+    (
+        "`capacity` of a rack of 72 GPUs at one SLO, one seed, one core, code and arrays warm",
+        "capacity of a rack again, CPU s",
+        "<=",
+        5,
+        "CPU s",
+    ),
+    ("the same, a process from start to end", "capacity of a rack, CPU s", "<=", 5, "CPU s"),
+    ("the same of the published 32 GPUs, warm", "capacity of 32 GPUs again, CPU s", "<=", 5, "CPU s"),
+    ("the same, a process from start to end", "capacity of 32 GPUs, CPU s", "<=", 5, "CPU s"),
     ("`make compare`, warm", "make compare, s", "<=", 10, "s"),
 )
 """What is asked: words, figure, relation, value, unit."""
@@ -280,7 +293,7 @@ GOALS = (
 
 CAUSES = {
     "cost per call, most over least": "few of 100 agents share a step, and 100,000 do not fit the processor's caches",
-    "capacity of a rack, CPU s": "seven full phases, of up to 1.5 million calls each; short ones guess the edge a seventh too low",
+    "capacity of a rack, CPU s": "a second of it is imports, and memory that the machine gives for the first time costs about another",
     "make compare, s": "two racks and two servers, three seeds each: some twenty full phases, sprints, and the report",
     "first compile, CPU s": "one loop of 2,500 lines, most of it inlined",
 }
