@@ -240,8 +240,9 @@ def what_questions_cost() -> Figures:
     """Processes from start to end; seconds by name."""
     found = questions()
     print(
-        "## What a question costs\n\nProcesses of their own from start to end, the first with nothing compiled; CPU seconds of all they start. "
-        "Last, what is asked again takes in the process that has answered it: code, workload arrays and memory are warm there.\n"
+        "## What a question costs\n\nProcesses of their own from start to end, the first with nothing compiled; "
+        "CPU seconds of all they start. Last, what is asked again takes in the process that has answered it: code, workload arrays "
+        "and memory are warm there.\n"
     )
     sheet(("process", "seconds", "CPU seconds"), [[name, f"{each.seconds:.2f}", f"{each.cpu_s:.2f}"] for name, each in found.items()])
     compiling, again, helping, _, published, rack, comparison, warm_published, warm_rack = found.values()

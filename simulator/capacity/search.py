@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
 
+import numpy as np
+
 CLIFF = 20.0
 """Where margins fall by more than this power of the agents there is a cliff between two counts, and no smooth curve."""
 BEYOND_MIDDLE = 0.6
@@ -113,17 +115,12 @@ def _expected(at: int, margin: float, like: Curve) -> float:
     forth, above = margin >= 1, math.log(margin) if 0 < margin < math.inf else math.copysign(1.0, margin - 1)
     known = sorted((n, math.log(m)) for n, m in like.items() if 0 < m < math.inf)
     if known and known[0][0] <= at <= known[-1][0]:
-        shift = above - _between(at, known)
+        counts, heights = zip(*known, strict=True)
+        shift = above - float(np.interp(math.log(at), np.log(counts), heights))
         for n, height in known if forth else known[::-1]:
             if (n > at if forth else n < at) and (height + shift >= 0) != forth:
                 return float(at * (n / at) ** (above / (above - height - shift)))
     return at * min(max(math.exp(above / 0.6), 0.9), 1.1)
-
-
-def _between(at: int, known: Sequence[tuple[int, float]]) -> float:
-    """The logarithm of a curve's margin at a count within its points."""
-    (n0, low), (n1, high) = next(((a, b) for a, b in pairwise(known) if a[0] <= at <= b[0]), (known[0], known[0]))
-    return low + (high - low) * (math.log(at / n0) / math.log(n1 / n0) if n1 > n0 else 0.0)
 
 
 class _Margins(dict[int, float]):
