@@ -180,7 +180,7 @@ def test_cells_with_different_promises_are_refused_before_anything_runs():
 
 
 def test_the_page_rests_on_the_answer_of_the_readme():
-    """634 agents at so many watts: the held point of the README's table, from which 22,872 agents per MW follow."""
+    """634 agents at so many watts: the held point of the README's table, from which 22,799 agents per MW follow."""
     page = (ROOT / "docs" / "size.md").read_text(encoding="utf-8")
     agents, gpus, watts = (float(x.replace("_", "")) for x in re.findall(r"^(?:held|gpus|watts) = ([\d._]+)", page, re.MULTILINE))
     row = re.search(
