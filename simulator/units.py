@@ -1,4 +1,4 @@
-"""Exact conversions between the engine's integers (ps, mW, µJ) and the units people read, limits of both, and whole numbers in texts."""
+"""Exact conversions between the engine's integers (ps, mW, µJ) and the units people read, limits of both, and numbers in texts."""
 
 PS_PER_S = 10**12
 PS_PER_NS = 1_000
@@ -32,3 +32,12 @@ def whole_number(text: str, most_digits: int = 18) -> int | None:
     ``isdigit`` alone lets through what ``int`` refuses: a superscript, and more than 4,300 digits.
     """
     return int(text) if text.isascii() and text.isdigit() and len(text) <= most_digits else None
+
+
+def told_apart(value: float, limit: float) -> str:
+    """A value in three digits, or in as many more as tell it from a limit that it misses by little.
+
+    >>> told_apart(19.2345, 20), told_apart(19.9961, 20)
+    ('19.2', '19.996')
+    """
+    return next((text for digits in range(3, 17) if float(text := f"{value:.{digits}g}") != limit), f"{value:g}")

@@ -18,6 +18,7 @@ from simulator.capacity.slo import E2E_SPEED, SPEED, TTFT
 from simulator.capacity.uncertainty import carry
 from simulator.engine.kept import is_kept
 from simulator.engine.kernel import advance
+from simulator.units import told_apart
 
 BASES = ("accelerator", "tdp", "nameplate", "facility")
 INTERVAL_KIND = "smallest and largest answer of the seeds"
@@ -160,7 +161,7 @@ def _clause(found: SeedAnswer, broken: Summary) -> str:
     }[found.binding]
     if limit.margin(value) >= 1:
         return "the phase ended at phase.max_s before it counted"
-    return f"P{limit.percentile:g} {word} is {value:.3g} {unit} against {limit.limit:g}"
+    return f"P{limit.percentile:g} {word} is {told_apart(value, limit.limit)} {unit} against {limit.limit:g}"
 
 
 def _reuse(broken: Summary) -> str:
