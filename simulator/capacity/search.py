@@ -14,8 +14,8 @@ BEYOND_MIDDLE = 0.6
 """Where to look for a cliff, as a share of the way from held to broken: a phase that breaks is stopped and costs about half of one that
 holds, so the dearer outcome shall leave less to search."""
 
-NEARBY = 2
-"""Steps of the resolution within which an edge is sought at first where another seed has found one: most lie there (docs/capacity.md)."""
+TRUSTED = 0.1
+"""Share of a count within which its margin alone tells where the edge is."""
 
 Probe = Callable[[int], float]
 """Margin of the SLO at an agent count: 1 or more when it holds; how far below 1 tells how badly it broke, 0 that nothing is known."""
@@ -73,12 +73,12 @@ def search(probe: Probe, resolution: Resolution, first: int = 2) -> Bracket:
     return _close_in(margins, held, broken, resolution)
 
 
-def search_near(probe: Probe, guess: int, resolution: Resolution, like: Curve = NO_CURVE, steps: float = math.inf) -> Bracket:
+def search_near(probe: Probe, guess: int, resolution: Resolution, like: Curve = NO_CURVE, wary: bool = False) -> Bracket:
     """The same answer from a good guess: leap to where the SLO should break until held and broken enclose the edge, then close in.
 
-    Where it should break is told by the margin of the last count, on a curve ``like`` the one asked about. The first leap is at most so
-    many ``steps`` of the resolution, each later one at most twice as far as the one before might be. On a curve that is not monotone it may
-    find another edge than `search`, the one nearest to the guess.
+    Where it should break is told by the margin of the last count, on a curve ``like`` the one asked about. Who is ``wary`` takes a margin
+    that puts the edge beyond `TRUSTED` for that of a cliff, which tells nothing, and goes on by one step, then two, and so on. On a curve
+    that is not monotone it may find another edge than `search`, the one nearest to the guess.
     """
     margins = _Margins(probe)
     at = min(max(1, guess), resolution.ceiling)
@@ -86,8 +86,9 @@ def search_near(probe: Probe, guess: int, resolution: Resolution, like: Curve = 
     holds = margins[at] >= 1
     end, way = (resolution.ceiling, 1) if holds else (1, -1)
     while at != end:
-        expected = abs(_expected(at, margins[at], like) - at) + resolution.step(at) / 2
-        ahead = at + way * min(max(least, round(min(expected, steps * least))), abs(end - at))
+        leap = abs(_expected(at, margins[at], like) - at)
+        leap = least if wary and leap > 0.99 * TRUSTED * at else max(least, round(leap + resolution.step(at) / 2))
+        ahead = at + way * min(leap, abs(end - at))
         if (margins[ahead] >= 1) != holds:
             return _close_in(margins, min(at, ahead), max(at, ahead), resolution)
         at, least = ahead, 2 * least
@@ -95,22 +96,22 @@ def search_near(probe: Probe, guess: int, resolution: Resolution, like: Curve = 
 
 
 def search_around(probe: Probe, near: Bracket, resolution: Resolution) -> Bracket:
-    """The same answer from where another search found it: two probes when the edge is still there, else a gallop away from it, in small
-    leaps at first: chance has moved it, and beyond a cliff margins tell nothing of how far."""
+    """The same answer from where another search found it: two probes when the edge is still there, else leaps away from it, small ones
+    beyond a cliff, for what moved it is chance."""
     margins = _Margins(probe)
     if not 0 < near.held < near.broken:
         return search_near(margins.__getitem__, max(near.held, near.broken), resolution)
     if margins[near.held] >= 1 > margins[near.broken]:
         return _close_in(margins, near.held, near.broken, resolution)
-    return search_near(margins.__getitem__, near.broken if margins[near.held] >= 1 else near.held, resolution, steps=NEARBY)
+    return search_near(margins.__getitem__, near.broken if margins[near.held] >= 1 else near.held, resolution, wary=True)
 
 
 def _expected(at: int, margin: float, like: Curve) -> float:
     """Where the margin should be 1 when it is so much at one count.
 
     On the straight line (of logarithms) to the next point at which a curve, raised or lowered to that margin, lies on the other side of 1:
-    a slope over a narrow gap is mostly noise. Without one output speed falls about as the 0.6th power of the agents, which is trusted for a
-    tenth of the way.
+    a slope over a narrow gap is mostly noise. Without one output speed falls about as the 0.6th power of the agents, within what is
+    `TRUSTED`.
     """
     forth, above = margin >= 1, math.log(margin) if 0 < margin < math.inf else math.copysign(1.0, margin - 1)
     known = sorted((n, math.log(m)) for n, m in like.items() if 0 < m < math.inf)
@@ -120,7 +121,7 @@ def _expected(at: int, margin: float, like: Curve) -> float:
         for n, height in known if forth else known[::-1]:
             if (n > at if forth else n < at) and (height + shift >= 0) != forth:
                 return float(at * (n / at) ** (above / (above - height - shift)))
-    return at * min(max(math.exp(above / 0.6), 0.9), 1.1)
+    return at * min(max(math.exp(above / 0.6), 1 - TRUSTED), 1 + TRUSTED)
 
 
 class _Margins(dict[int, float]):

@@ -120,10 +120,16 @@ def test_two_phases_when_the_edge_is_where_another_search_found_it() -> None:
 def test_where_chance_has_moved_a_cliff_it_is_sought_nearby() -> None:
     curve = precipice(1_760)
     assert search_around(curve, Bracket(1_787, 1_800), Resolution()) == Bracket(1_753, 1_770)
-    assert curve.asked == [1_787, 1_753, 1_770]
+    assert curve.asked == [1_787, 1_770, 1_736, 1_753]
     curve = precipice(1_830)
     assert search_around(curve, Bracket(1_787, 1_800), Resolution()) == Bracket(1_818, 1_836)
-    assert curve.asked == [1_787, 1_800, 1_836, 1_818]
+    assert curve.asked == [1_787, 1_800, 1_818, 1_854, 1_836]
+
+
+def test_a_smooth_edge_that_chance_has_moved_is_leapt_to() -> None:
+    curve = slope(3_712.5, 0.6)
+    assert search_around(curve, Bracket(3_599, 3_630), Resolution()) == Bracket(3_695, 3_731)
+    assert curve.asked == [3_599, 3_630, 3_731, 3_695]
 
 
 @pytest.mark.parametrize("edge", [0, 1, 20, 21, 22, 23, 40, 63])
