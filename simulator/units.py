@@ -35,9 +35,10 @@ def whole_number(text: str, most_digits: int = 18) -> int | None:
 
 
 def told_apart(value: float, limit: float) -> str:
-    """A value in three digits, or in as many more as tell it from a limit that it misses by little.
+    """A value in three digits, or in as many more as put it on its own side of a limit that it misses by little.
 
-    >>> told_apart(19.2345, 20), told_apart(19.9961, 20)
-    ('19.2', '19.996')
+    >>> told_apart(19.2345, 20), told_apart(19.9961, 20), told_apart(19.96, 19.98)
+    ('19.2', '19.996', '19.96')
     """
-    return next((text for digits in range(3, 17) if float(text := f"{value:.{digits}g}") != limit), f"{value:g}")
+    texts = (f"{value:.{digits}g}" for digits in range(3, 17))
+    return next((text for text in texts if (float(text) < limit, float(text) > limit) == (value < limit, value > limit)), f"{value:g}")

@@ -77,8 +77,8 @@ def search_near(probe: Probe, guess: int, resolution: Resolution, like: Curve = 
     """The same answer from a good guess: leap to where the SLO should break until held and broken enclose the edge, then close in.
 
     Where it should break is told by the margin of the last count, on a curve ``like`` the one asked about. Who is ``wary`` takes a margin
-    that puts the edge beyond `TRUSTED` for that of a cliff, which tells nothing, and goes on by one step, then two, and so on. On a curve
-    that is not monotone it may find another edge than `search`, the one nearest to the guess.
+    that puts the edge beyond `TRUSTED` for that of a cliff, which tells nothing, and goes on by one step, each time twice as far. On a
+    curve that is not monotone it may find another edge than `search`, the one nearest to the guess.
     """
     margins = _Margins(probe)
     at = min(max(1, guess), resolution.ceiling)
@@ -86,9 +86,10 @@ def search_near(probe: Probe, guess: int, resolution: Resolution, like: Curve = 
     holds = margins[at] >= 1
     end, way = (resolution.ceiling, 1) if holds else (1, -1)
     while at != end:
-        leap = abs(_expected(at, margins[at], like) - at)
-        leap = least if wary and leap > 0.99 * TRUSTED * at else max(least, round(leap + resolution.step(at) / 2))
-        ahead = at + way * min(leap, abs(end - at))
+        distance = _distance(at, margins[at], like)
+        if math.isinf(distance):
+            distance = 0 if wary else TRUSTED * at
+        ahead = at + way * min(max(least, round(distance + resolution.step(at) / 2)), abs(end - at))
         if (margins[ahead] >= 1) != holds:
             return _close_in(margins, min(at, ahead), max(at, ahead), resolution)
         at, least = ahead, 2 * least
@@ -106,12 +107,11 @@ def search_around(probe: Probe, near: Bracket, resolution: Resolution) -> Bracke
     return search_near(margins.__getitem__, near.broken if margins[near.held] >= 1 else near.held, resolution, wary=True)
 
 
-def _expected(at: int, margin: float, like: Curve) -> float:
-    """Where the margin should be 1 when it is so much at one count.
+def _distance(at: int, margin: float, like: Curve) -> float:
+    """How far from a count with so much margin the margin should be 1; infinite where that cannot be trusted.
 
     On the straight line (of logarithms) to the next point at which a curve, raised or lowered to that margin, lies on the other side of 1:
-    a slope over a narrow gap is mostly noise. Without one output speed falls about as the 0.6th power of the agents, within what is
-    `TRUSTED`.
+    a slope over a narrow gap is mostly noise. Where there is none, output speed falls about as the 0.6th power of the agents.
     """
     forth, above = margin >= 1, math.log(margin) if 0 < margin < math.inf else math.copysign(1.0, margin - 1)
     known = sorted((n, math.log(m)) for n, m in like.items() if 0 < m < math.inf)
@@ -120,8 +120,9 @@ def _expected(at: int, margin: float, like: Curve) -> float:
         shift = above - float(np.interp(math.log(at), np.log(counts), heights))
         for n, height in known if forth else known[::-1]:
             if (n > at if forth else n < at) and (height + shift >= 0) != forth:
-                return float(at * (n / at) ** (above / (above - height - shift)))
-    return at * min(max(math.exp(above / 0.6), 1 - TRUSTED), 1 + TRUSTED)
+                return abs(at * float((n / at) ** (above / (above - height - shift))) - at)
+    share = abs(math.exp(min(max(above / 0.6, -1.0), 1.0)) - 1)
+    return at * share if share <= TRUSTED else math.inf
 
 
 class _Margins(dict[int, float]):

@@ -209,8 +209,8 @@ class Fleet(NamedTuple):
 
 
 def play_stride(trajectories: int) -> int:
-    """How far along `Fleet.order` an agent goes from one play to its next: the golden section of the trajectories, rounded, or the number
-    nearest to that which shares no factor with them, the smaller of two.
+    """How far along `Fleet.order`, of one trajectory or more, an agent goes from one play to its next: the golden section of the
+    trajectories, rounded, or the number nearest to that which shares no factor with them, the smaller of two.
 
     So an agent meets every trajectory before it meets one again, and the same ones whoever else plays; its first plays lie far apart along
     the order, so that few agents, which start side by side, do not repeat each other's soon (docs/decisions/0011-the-order-of-plays.md).

@@ -137,7 +137,7 @@ def _default(table: tuple[tuple[int, int], ...], system: System) -> tuple[int, i
 
 
 def _with_step_budgets(profile: Profile, preset: Preset, system: System) -> Profile:
-    """The profile with the token budget of every pool's ranks that neither the pool nor the deployment for it gives."""
+    """The profile with the token budget of every pool's ranks that neither the pool nor the deployment gives."""
     if "token_budget" in profile.fields:
         return profile
     if not profile.pools:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from simulator.capacity import search as search_module
 from simulator.capacity.search import Bracket, Resolution, is_monotone, knee, search, search_around, search_near
 
 
@@ -56,14 +57,20 @@ def test_on_a_precipice_every_other_probe_goes_beyond_the_middle() -> None:
     assert curve.asked == [1_698, 1_876, 1_804, 1_822]
 
 
-def test_a_precipice_costs_less_than_by_a_line() -> None:
-    """A phase that holds costs two that break. Only lines and middles took 6.5 phases and cost 10.8 broken ones, over all edges."""
+def test_a_precipice_costs_less_than_by_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A phase that holds costs two that break; means over all edges, then with lines and middles only."""
+    assert cost_of_precipices() == pytest.approx((6.1, 9.1), abs=0.05)
+    monkeypatch.setattr(search_module, "CLIFF", math.inf)
+    assert cost_of_precipices() == pytest.approx((6.7, 11.0), abs=0.05)
+
+
+def cost_of_precipices() -> tuple[float, float]:
+    """Phases, and phases that break which cost as much."""
     curves = [precipice(edge) for edge in range(1_698, 1_867)]
     found = [search_near(curve, 1_698, Resolution()) for curve in curves]
     assert all(bracket.held <= edge < bracket.broken <= bracket.held + 18 for edge, bracket in enumerate(found, 1_698))
     costs = [sum(2 if curve.margin(agents) >= 1 else 1 for agents in curve.asked) for curve in curves]
-    assert sum(len(curve.asked) for curve in curves) / len(curves) == pytest.approx(6.1, abs=0.05)
-    assert sum(costs) / len(costs) == pytest.approx(9.1, abs=0.05)
+    return sum(len(curve.asked) for curve in curves) / len(curves), sum(costs) / len(costs)
 
 
 def test_a_curve_made_to_mislead_takes_at_most_three_times_the_phases_of_bisection() -> None:
@@ -151,6 +158,20 @@ def test_a_guess_at_a_large_count_ends_within_one_per_cent(guess: int) -> None:
     found = search_near(cliff(1_000), guess, Resolution())
     assert found.held <= 1_000 < found.broken
     assert found.broken - found.held <= 10
+
+
+@pytest.mark.parametrize("edge", [900, 1_200, 1_500, 2_200, 3_000])
+def test_an_edge_far_from_another_seeds_takes_at_most_eighteen_phases(edge: int) -> None:
+    for curve in (slope(edge + 0.5, 0.6), precipice(edge)):
+        found = search_around(curve, Bracket(1_787, 1_800), Resolution())
+        assert found.held <= edge < found.broken <= found.held + Resolution().step(found.held)
+        assert len(curve.asked) <= 18
+
+
+def test_margins_beyond_all_measure_are_no_crash() -> None:
+    curve = Curve(lambda agents: 1e300 if agents <= 100 else 1e-300)
+    assert search_near(curve, 50, Resolution()).held == 100
+    assert search_near(curve, 200, Resolution()).held == 100
 
 
 SCOUTS = [2**power for power in range(1, 13)]
