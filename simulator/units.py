@@ -2,6 +2,7 @@
 
 PS_PER_S = 10**12
 PS_PER_NS = 1_000
+PS_PER_US = 10**6
 NS_PER_US = 1_000
 NS_PER_S = 10**9
 UJ_PER_J = 10**6

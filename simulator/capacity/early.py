@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.capacity.requests import Requests
-from simulator.capacity.slo import SLO, TTFT, Clause
+from simulator.capacity.slo import SLO, TTFT, Clause, Verdict
 from simulator.engine.world import Stop, World
 
 FAILED_AT, PASSED_AT = 2.0, 0.8
@@ -41,12 +41,12 @@ class Outlook:
 
     def __init__(self, world: World, slo: SLO) -> None:
         stop = world.stop
-        self.slo, self.requests = slo, Requests(stop, slo)
+        self.slo, self.requests = slo, Requests(world)
         self.plays = max(stop.min_plays, stop.min_agent_plays * len(world.fleet.start_ps))
         self.counted = np.zeros((len(slo.clauses), 2), np.int64)
 
     def __call__(self, calls: NDArray[np.int64], plays: int) -> str:
-        """Look at the calls and the number of plays that have ended so far: `OPEN`, `FAILED` or `PASSED`."""
+        """Look at the calls that have ended since the look before, and the number of plays so far: `OPEN`, `FAILED` or `PASSED`."""
         samples = self.requests.read(calls)
         before, since = self.counted, np.array([_missed(clause, samples) for clause in self.slo.clauses])
         self.counted = before + since
@@ -55,6 +55,11 @@ class Outlook:
         if any(map(_failed, self.slo.clauses, before, since)):
             return FAILED
         return PASSED if all(map(_passed, self.slo.clauses, before, since)) else OPEN
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the SLO says of all requests so far."""
+        return self.slo.evaluate(self.requests.samples)
 
 
 def allowed_share(clause: Clause) -> float:

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.capacity.pool_window import PoolWindow, joined_pools, pool_windows, series_of
+from simulator.capacity.requests import Requests
 from simulator.capacity.results import Series
 from simulator.capacity.slo import E2E_SPEED, SLO, SPEED, TTFT, groups_that_meet
-from simulator.capacity.stages import before_first, stage_columns, stage_names, stage_seconds
-from simulator.engine.world import CALL_COLUMNS, Output, Stop, World
+from simulator.capacity.stages import before_first, stage_names
+from simulator.engine.world import Output, Stop, World
 from simulator.units import to_s
 
 SAMPLES_KEPT = 20_000
@@ -152,36 +153,36 @@ class Window:
 
 def measure(world: World, output: Output) -> Window:
     """The steady window of one phase."""
+    requests = Requests(world)
+    requests.read(output.calls)
+    return window_of(world, output, requests)
+
+
+def window_of(world: World, output: Output, requests: Requests) -> Window:
+    """The steady window of one phase whose calls were read on the way."""
     fleet, stop = world.fleet, world.stop
-    column = {name: output.calls[:, i] for i, name in enumerate(CALL_COLUMNS)}
-    finished = column["last_ps"] >= stop.window_ps
-    wanted = column["send_ps"] >= stop.window_ps
-    names = (*stage_columns(fleet), "first_ps", "agent", "output_tokens", "prompt_tokens", "cached_tokens", "host_tokens")
-    sent = {name: column[name][wanted] for name in names}
-    times = sent["send_ps"], sent["first_ps"], sent["last_ps"], sent["output_tokens"]
-    finished_output = int(column["output_tokens"][finished].sum())
     window_s = steady_s(stop, output)
     return Window(
         agents=len(fleet.start_ps),
         pools=pool_windows(fleet.pools, output, window_s),
         phases=1,
         window_s=window_s,
-        agent=sent["agent"],
-        ttft_s=sample(TTFT, *times),
-        speed_tok_s=sample(SPEED, *times),
-        e2e_speed_tok_s=sample(E2E_SPEED, *times),
+        agent=requests["agent"],
+        ttft_s=requests[TTFT],
+        speed_tok_s=requests[SPEED],
+        e2e_speed_tok_s=requests[E2E_SPEED],
         stages=stage_names(fleet),
-        stage_s=stage_seconds(fleet, sent),
-        output_tokens=sent["output_tokens"],
-        prompt_tokens=int(sent["prompt_tokens"].sum()),
-        cached_tokens=int(sent["cached_tokens"].sum()),
-        host_tokens=int(sent["host_tokens"].sum()),
+        stage_s=requests["stages"].T,
+        output_tokens=requests["output_tokens"],
+        prompt_tokens=requests.prompt_tokens,
+        cached_tokens=requests.cached_tokens,
+        host_tokens=requests.host_tokens,
         trajectories=output.plays_finished,
-        finished_output_tokens=finished_output,
-        finished_tokens=finished_output + int(column["prompt_tokens"][finished].sum()),
-        finished_calls=int(finished.sum()),
-        finished_trajectories=float((1 / np.diff(world.calls.first)[column["trajectory"][finished]]).sum()),
-        finished_s=float(to_seconds((column["last_ps"] - column["send_ps"])[finished]).sum()),
+        finished_output_tokens=requests.finished_output_tokens,
+        finished_tokens=requests.finished_output_tokens + requests.finished_prompt_tokens,
+        finished_calls=int(requests.finished.sum()),
+        finished_trajectories=float((requests.finished / np.diff(world.calls.first)).sum()),
+        finished_s=to_s(requests.finished_ps),
         complete=is_complete(stop, output),
         series=series_of(fleet.pools, output.series, output),
     )
@@ -195,28 +196,6 @@ def steady_s(stop: Stop, output: Output) -> float:
 def is_complete(stop: Stop, output: Output) -> bool:
     """Whether a phase reached every minimum of its rules before its hard end."""
     return output.end_ps < stop.max_ps or not (stop.min_plays or stop.min_agent_plays)
-
-
-def to_seconds(picoseconds: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Picoseconds as seconds."""
-    return picoseconds.astype(np.float64) / 1e12
-
-
-def sample(
-    quantity: str, send_ps: NDArray[np.int64], first_ps: NDArray[np.int64], last_ps: NDArray[np.int64], output_tokens: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """A quantity that an SLO judges, of some calls by their columns of an engine's output."""
-    if quantity == SPEED:
-        return output_speed_tok_s(first_ps, last_ps, output_tokens)
-    return to_seconds(first_ps - send_ps) if quantity == TTFT else output_tokens / to_seconds(last_ps - send_ps)
-
-
-def output_speed_tok_s(first_ps: NDArray[np.int64], last_ps: NDArray[np.int64], output_tokens: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Output tokens/s of calls after their first token; nan for a call with one output token."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        speed: NDArray[np.float64] = (output_tokens - 1) / to_seconds(last_ps - first_ps)
-    speed[(last_ps <= first_ps) | (output_tokens <= 1)] = np.nan
-    return speed
 
 
 def joined(windows: Sequence[Window]) -> Window:

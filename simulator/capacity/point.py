@@ -78,7 +78,7 @@ class Trial:
     passed : bool
         Whether it stopped at a look at which it had passed, so that it can be played on.
     output : Output
-        What came out so far.
+        What came out so far, but for the calls, which the outlook has read.
     verdict : Verdict
         What the SLO says about that.
     """
@@ -92,11 +92,12 @@ class Trial:
         """Go on to the look at which it has failed or, unless it is played to the end, passed."""
         for look_ps in self.looks:
             self.run.play(look_ps)
-            said = self.outlook(self.run.calls, self.run.plays)
+            said = self.outlook(self.run.take(), self.run.plays)
             self.passed = said == PASSED and not (self.run.ended or to_the_end)
             if self.run.ended or self.passed or said == FAILED:
                 break
-        self.output, self.verdict = self.run.output(), self.outlook.requests.verdict()
+        self.output, self.verdict = self.run.output(), self.outlook.verdict
+        self.output = self.output._replace(calls=self.output.calls.copy())  # none; the table they lay in is large
         if not self.passed:
             del self.run  # its tables are large
 

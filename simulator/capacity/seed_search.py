@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from simulator.capacity.build import Prepared, prepare
-from simulator.capacity.metrics import is_complete, measure, steady_s
+from simulator.capacity.metrics import is_complete, steady_s, window_of
 from simulator.capacity.point import Progress, Trial, engine_words, summarise
 from simulator.capacity.results import Point, Summary
 from simulator.capacity.scenario import Phase, Scenario
@@ -70,7 +70,7 @@ class Phases:
     def summary(self, agents: int) -> Summary | None:
         """Everything people read off a phase that is kept; None for others, and where no request finished."""
         trial = self.trials.get(agents)
-        window = measure(trial.world, trial.output) if trial else None
+        window = window_of(trial.world, trial.output, trial.outlook.requests) if trial else None
         return summarise(self.prepared, window, (self.prepared.seed,)) if window and window.ttft_s.size else None
 
     def _play(self, agents: int, to_the_end: bool) -> None:

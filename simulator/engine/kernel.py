@@ -2679,8 +2679,14 @@ class KernelRun:
 
     @property
     def calls(self) -> Ints:
-        """Those finished so far, rows of `Output.calls`; going on leaves them as they are."""
+        """Those finished so far, and not taken, rows of `Output.calls`; going on leaves them as they are."""
         return self.state.calls[: self.state.clock[CALL_ROWS]]
+
+    def take(self) -> Ints:
+        """The same, which are no part of the output from now on; going on overwrites them."""
+        taken = self.calls
+        self.state.clock[CALL_ROWS] = 0
+        return taken
 
     @property
     def plays(self) -> int:

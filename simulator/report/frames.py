@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from simulator.capacity.metrics import output_speed_tok_s, to_seconds
+from simulator.capacity.requests import output_speed_tok_s, to_seconds
 from simulator.capacity.results import Answer, Comparison, Series, Summary, Uncertainty
 from simulator.engine.world import CALL_COLUMNS, Output
 from simulator.report.phrases import tier
