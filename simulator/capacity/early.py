@@ -47,8 +47,8 @@ class Outlook:
 
     def __call__(self, calls: NDArray[np.int64], plays: int) -> str:
         """Look at the calls that have ended since the look before, and the number of plays so far: `OPEN`, `FAILED` or `PASSED`."""
-        samples = self.requests.read(calls)
-        before, since = self.counted, np.array([_missed(clause, samples) for clause in self.slo.clauses])
+        parts = self.requests.read(calls)
+        before, since = self.counted, np.array([[_missed(clause, samples) for clause in self.slo.clauses] for samples in parts]).sum(axis=0)
         self.counted = before + since
         if plays < self.plays:
             return OPEN
@@ -59,7 +59,7 @@ class Outlook:
     @property
     def verdict(self) -> Verdict:
         """What the SLO says of all requests so far."""
-        return self.slo.evaluate(self.requests.samples)
+        return self.slo.evaluate({clause.quantity: self.requests[clause.quantity] for clause in self.slo.clauses})
 
 
 def allowed_share(clause: Clause) -> float:

@@ -1,17 +1,19 @@
 """The calls of a phase as its window needs them, each read once while the phase is played. Inputs are an engine's calls as they finish."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.capacity.slo import E2E_SPEED, SPEED, TTFT
-from simulator.capacity.stages import stage_columns, stage_seconds
+from simulator.capacity.stages import stage_seconds
 from simulator.engine.world import CALL_COLUMNS, World
 from simulator.units import PS_PER_US
 
 QUANTITIES = (SPEED, TTFT, E2E_SPEED)
+COLUMN = {name: place for place, name in enumerate(CALL_COLUMNS)}
 BLOCK = 8_192
 """Calls that are read at a time: their rows stay in the processor's caches."""
 
@@ -37,55 +39,51 @@ class Requests:
 
     def __init__(self, world: World) -> None:
         self.fleet, self.window_ps = world.fleet, world.stop.window_ps
-        self.names = (
-            *(*stage_columns(world.fleet), "first_ps", "agent", "trajectory"),
-            *("output_tokens", "prompt_tokens", "cached_tokens", "host_tokens"),
-        )
         self.finished = np.zeros(len(world.calls.first) - 1, np.int64)
         self.prompt_tokens = self.cached_tokens = self.host_tokens = 0
         self.finished_output_tokens = self.finished_prompt_tokens = self.finished_ps = 0
-        self.parts: list[dict[str, NDArray[Any]]] = []
+        self.parts: dict[str, list[NDArray[Any]]] = defaultdict(list)
 
-    def read(self, calls: NDArray[np.int64]) -> Samples:
-        """The quantities of the requests among some calls, which may be overwritten afterwards.
+    def read(self, calls: NDArray[np.int64]) -> list[Samples]:
+        """The quantities of the requests among some calls, a few thousand after another; the calls may be overwritten afterwards.
 
         Parameters
         ----------
         calls : int64 array, shape (calls, len(CALL_COLUMNS))
             Those that have ended since the last reading, in the order of ending.
         """
-        ended = _columns(calls, self.names)
-        column = dict(zip(self.names, ended[:, ended[self.names.index("last_ps")] >= self.window_ps], strict=True))
-        self._add_up(column)
-        in_window = column["send_ps"] >= self.window_ps
-        sent = {name: values[in_window] for name, values in column.items()}
-        self.prompt_tokens += int(sent["prompt_tokens"].sum())
-        self.cached_tokens += int(sent["cached_tokens"].sum())
-        self.host_tokens += int(sent["host_tokens"].sum())
-        times = sent["send_ps"], sent["first_ps"], sent["last_ps"], sent["output_tokens"]
+        return [self._read(calls[at : at + BLOCK]) for at in range(0, max(1, len(calls)), BLOCK)]
+
+    def _read(self, calls: NDArray[np.int64]) -> Samples:
+        finished = calls[calls[:, COLUMN["last_ps"]] >= self.window_ps]
+        sent = finished[finished[:, COLUMN["send_ps"]] >= self.window_ps]
+        self._add_up(finished, sent)
+        column = {name: sent[:, place] for name, place in COLUMN.items()}
+        times = column["send_ps"], column["first_ps"], column["last_ps"], column["output_tokens"]
         samples = {quantity: sample(quantity, *times) for quantity in QUANTITIES}
-        self.parts.append(
-            {name: sent[name] for name in ("agent", "output_tokens")} | samples | {"stages": stage_seconds(self.fleet, sent).T}
+        arrays = (
+            {name: column[name].copy() for name in ("agent", "output_tokens")} | samples | {"stages": stage_seconds(self.fleet, column).T}
         )
+        for name, values in arrays.items():
+            self.parts[name].append(values)
         return samples
 
-    def _add_up(self, finished: Mapping[str, NDArray[np.int64]]) -> None:
-        self.finished += np.bincount(finished["trajectory"], minlength=len(self.finished))
-        self.finished_output_tokens += int(finished["output_tokens"].sum())
-        self.finished_prompt_tokens += int(finished["prompt_tokens"].sum())
-        whole, rest = np.divmod(finished["last_ps"] - finished["send_ps"], PS_PER_US)  # a sum of picoseconds outgrows 64 bits
+    def _add_up(self, finished: NDArray[np.int64], sent: NDArray[np.int64]) -> None:
+        self.finished += np.bincount(finished[:, COLUMN["trajectory"]], minlength=len(self.finished))
+        self.finished_output_tokens += int(finished[:, COLUMN["output_tokens"]].sum())
+        self.finished_prompt_tokens += int(finished[:, COLUMN["prompt_tokens"]].sum())
+        # a sum of picoseconds outgrows 64 bits
+        whole, rest = np.divmod(finished[:, COLUMN["last_ps"]] - finished[:, COLUMN["send_ps"]], PS_PER_US)
         self.finished_ps += PS_PER_US * int(whole.sum()) + int(rest.sum())
+        self.prompt_tokens += int(sent[:, COLUMN["prompt_tokens"]].sum())
+        self.cached_tokens += int(sent[:, COLUMN["cached_tokens"]].sum())
+        self.host_tokens += int(sent[:, COLUMN["host_tokens"]].sum())
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Of all requests so far ``agent``, ``output_tokens`` or a quantity, shape (requests,), or ``stages``, shape (stages, requests)."""
-        if len(self.parts) > 1:
-            self.parts = [{each: np.concatenate([part.pop(each) for part in self.parts], axis=-1) for each in tuple(self.parts[0])}]
-        return self.parts[0][name]
-
-    @property
-    def samples(self) -> Samples:
-        """The quantities that an SLO judges, of all requests so far."""
-        return {quantity: self[quantity] for quantity in QUANTITIES}
+        if len(self.parts[name]) > 1:
+            self.parts[name] = [np.concatenate(self.parts[name], axis=-1)]
+        return self.parts[name][0]
 
 
 def to_seconds(picoseconds: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -108,13 +106,3 @@ def output_speed_tok_s(first_ps: NDArray[np.int64], last_ps: NDArray[np.int64], 
         speed: NDArray[np.float64] = (output_tokens - 1) / to_seconds(last_ps - first_ps)
     speed[(last_ps <= first_ps) | (output_tokens <= 1)] = np.nan
     return speed
-
-
-def _columns(calls: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
-    """Some columns of an engine's rows, each side by side in memory; shape (columns, calls)."""
-    places = [CALL_COLUMNS.index(name) for name in names]
-    found = np.empty((len(places), len(calls)), np.int64)
-    for at in range(0, len(calls), BLOCK):
-        for values, place in zip(found, places, strict=True):
-            values[at : at + BLOCK] = calls[at : at + BLOCK, place]
-    return found

@@ -93,7 +93,7 @@ class Phases:
 def _point(prepared: Prepared, agents: int, trial: Trial, held: bool, scout: bool) -> Point:
     values, requests, window_s = trial.verdict.values, trial.outlook.requests, steady_s(trial.world.stop, trial.output)
     speed = values.get(SPEED, values.get(E2E_SPEED, float("nan")))
-    waits = requests.samples[TTFT]
+    waits = requests[TTFT]
     ttft = values.get(TTFT)
     if ttft is None:
         ttft = float(np.percentile(waits, 95)) if waits.size else float("nan")

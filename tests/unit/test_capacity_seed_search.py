@@ -15,6 +15,15 @@ from simulator.capacity.slo import SPEED, TTFT, Verdict
 PREPARED = SimpleNamespace(seed=1, deployment=SimpleNamespace(name="scripted"))
 
 
+class Waits(dict[str, np.ndarray]):
+    """Stands for `Requests`: none."""
+
+    finished_output_tokens = 0
+
+    def __missing__(self, name: str) -> np.ndarray:
+        return np.zeros(0)
+
+
 class Script:
     """Stands for `Trial`: up to ``seen`` agents hold at a look, up to ``edge`` to the end; up to ``slow`` no look says that they passed."""
 
@@ -25,7 +34,7 @@ class Script:
 
     def __call__(self, prepared: object, agents: int) -> SimpleNamespace:
         stop = SimpleNamespace(window_ps=0, max_ps=10, min_plays=1, min_agent_plays=0)
-        requests = SimpleNamespace(samples={TTFT: np.zeros(0)}, finished_output_tokens=0)
+        requests = Waits()
         trial = SimpleNamespace(world=SimpleNamespace(stop=stop), outlook=SimpleNamespace(requests=requests), passed=False)
 
         def play(to_the_end: bool) -> None:
