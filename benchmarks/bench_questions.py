@@ -15,18 +15,16 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = "capacity_gb300_pd_20tps"
 """The published shape of this tier, on 32 GPUs of the rack."""
+ONE_SEED = "{'seeds': 1}"
 WHOLE_RACK = "{'seeds': 1, 'deployment': 'gb300_nvl72_v4pro_20tps'}"
 """What makes it a rack whose 72 GPUs all serve, as 9 mixed workers of 8."""
-ONE_CORE = (
-    "import sys; from simulator import find_capacity, load_scenario; find_capacity(load_scenario(sys.argv[1], eval(sys.argv[2])), jobs=1)"
-)
-
-
+ASK = "find_capacity(load_scenario(sys.argv[1], eval(sys.argv[2])), jobs=1)"
+ONE_CORE = f"import sys; from simulator import find_capacity, load_scenario; {ASK}"
 AGAIN = f"""{ONE_CORE}
 import time
 for _ in range(3):
     began, before = time.perf_counter(), time.process_time()
-    find_capacity(load_scenario(sys.argv[1], eval(sys.argv[2])), jobs=1)
+    {ASK}
     print(time.perf_counter() - began, time.process_time() - before)
 """
 """The same question three times more in the process that has answered it, whose code, workload arrays and memory are warm."""
@@ -74,14 +72,14 @@ def questions() -> dict[str, Took]:
             "the same again": run,
             "--help": agentwatt("--help"),
             f"capacity {PUBLISHED}, 3 seeds, one process": [sys.executable, "-c", ONE_CORE, PUBLISHED, "{}"],
-            f"capacity {PUBLISHED}, 1 seed, one process": [sys.executable, "-c", ONE_CORE, PUBLISHED, "{'seeds': 1}"],
+            f"capacity {PUBLISHED}, 1 seed, one process": [sys.executable, "-c", ONE_CORE, PUBLISHED, ONE_SEED],
             "capacity of all 72 GPUs, 1 seed, one process": [sys.executable, "-c", ONE_CORE, PUBLISHED, WHOLE_RACK],
             "compare compare, with its report": agentwatt("compare", "compare", "--out", folder),
         }
         for name, words in asked.items():
             print(name, file=sys.stderr)
             found[name] = took(words, folder)
-        for changes, name in (("{'seeds': 1}", f"capacity {PUBLISHED}, 1 seed"), (WHOLE_RACK, "capacity of all 72 GPUs, 1 seed")):
+        for changes, name in ((ONE_SEED, f"capacity {PUBLISHED}, 1 seed"), (WHOLE_RACK, "capacity of all 72 GPUs, 1 seed")):
             print(f"{name}, again", file=sys.stderr)
             found[f"{name}, asked again in one process"] = took_again(changes, folder)
     return found

@@ -13,7 +13,7 @@ from simulator.capacity.context import context_limit
 from simulator.capacity.fleet import engine_fleet
 from simulator.capacity.pool_window import pool_windows
 from simulator.engine.kernel import simulate_kernel
-from simulator.engine.world import CALL_COLUMNS, Output, Stop, World
+from simulator.engine.world import Output, Stop, World, call_columns
 from simulator.errors import UserError
 from simulator.units import PS_PER_S, to_s
 from simulator.workload.compile import Compiled
@@ -107,7 +107,7 @@ def means(serving: Serving, output: Output, statistic: str = "mean") -> Predicti
 
     A client waits for the front end once a call.
     """
-    calls = dict(zip(CALL_COLUMNS, output.calls.T, strict=True))
+    calls = call_columns(output.calls)
     first, last, sent, tokens = calls["first_ps"], calls["last_ps"], calls["send_ps"], calls["output_tokens"]
     several = tokens > 1
     rounds = len(sent) / len(np.unique(calls["agent"]))

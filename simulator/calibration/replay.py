@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from simulator.calibration.predict import FOREVER_S
 from simulator.capacity.fleet import engine_fleet, engine_pools
 from simulator.engine.kernel import simulate_kernel
-from simulator.engine.world import CALL_COLUMNS, Stop, World
+from simulator.engine.world import Stop, World, call_columns
 from simulator.hardware.load import load_deployment, load_model, load_system
 from simulator.hardware.memory import parameters, prompt_flops_line
 from simulator.hardware.schemas import DEPLOYMENT
@@ -127,7 +127,7 @@ def replay_requests(run: Run, terms: StackTerms) -> Replayed:
     )
     stop = Stop(0, 0, len(run.requests) + 1, 0, int(FOREVER_S * PS_PER_S), 1)
     output = simulate_kernel(World(compiled.calls, compiled.threads, compiled.tree, fleet, stop))
-    calls = dict(zip(CALL_COLUMNS, output.calls[np.argsort(output.calls[:, 0])].T, strict=True))
+    calls = call_columns(output.calls[np.argsort(output.calls[:, 0])])
     after = np.where(calls["output_tokens"] > 1, calls["output_tokens"] - 1, np.nan)
     return Replayed(
         ttft_s=(calls["first_ps"] - calls["send_ps"]) / PS_PER_S,

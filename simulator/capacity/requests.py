@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from simulator.capacity.slo import E2E_SPEED, SPEED, TTFT
 from simulator.capacity.stages import stage_seconds
-from simulator.engine.world import CALL_COLUMNS, World
+from simulator.engine.world import World, call_columns
 from simulator.units import PS_PER_US
 
 QUANTITIES = (SPEED, TTFT, E2E_SPEED)
-COLUMN = {name: place for place, name in enumerate(CALL_COLUMNS)}
 BLOCK = 8_192
 """Calls that are read at a time: their rows stay in the processor's caches."""
 
@@ -55,29 +54,26 @@ class Requests:
         return [self._read(calls[at : at + BLOCK]) for at in range(0, max(1, len(calls)), BLOCK)]
 
     def _read(self, calls: NDArray[np.int64]) -> Samples:
-        finished = calls[calls[:, COLUMN["last_ps"]] >= self.window_ps]
-        sent = finished[finished[:, COLUMN["send_ps"]] >= self.window_ps]
+        ended = calls[call_columns(calls)["last_ps"] >= self.window_ps]
+        finished = call_columns(ended)
+        sent = call_columns(ended[finished["send_ps"] >= self.window_ps])
         self._add_up(finished, sent)
-        column = {name: sent[:, place] for name, place in COLUMN.items()}
-        times = column["send_ps"], column["first_ps"], column["last_ps"], column["output_tokens"]
+        times = sent["send_ps"], sent["first_ps"], sent["last_ps"], sent["output_tokens"]
         samples = {quantity: sample(quantity, *times) for quantity in QUANTITIES}
-        arrays = (
-            {name: column[name].copy() for name in ("agent", "output_tokens")} | samples | {"stages": stage_seconds(self.fleet, column).T}
-        )
+        arrays = {name: sent[name].copy() for name in ("agent", "output_tokens")} | samples | {"stages": stage_seconds(self.fleet, sent).T}
         for name, values in arrays.items():
             self.parts[name].append(values)
         return samples
 
-    def _add_up(self, finished: NDArray[np.int64], sent: NDArray[np.int64]) -> None:
-        self.finished += np.bincount(finished[:, COLUMN["trajectory"]], minlength=len(self.finished))
-        self.finished_output_tokens += int(finished[:, COLUMN["output_tokens"]].sum())
-        self.finished_prompt_tokens += int(finished[:, COLUMN["prompt_tokens"]].sum())
-        # a sum of picoseconds outgrows 64 bits
-        whole, rest = np.divmod(finished[:, COLUMN["last_ps"]] - finished[:, COLUMN["send_ps"]], PS_PER_US)
+    def _add_up(self, finished: Mapping[str, NDArray[np.int64]], sent: Mapping[str, NDArray[np.int64]]) -> None:
+        self.finished += np.bincount(finished["trajectory"], minlength=len(self.finished))
+        self.finished_output_tokens += int(finished["output_tokens"].sum())
+        self.finished_prompt_tokens += int(finished["prompt_tokens"].sum())
+        whole, rest = np.divmod(finished["last_ps"] - finished["send_ps"], PS_PER_US)  # a sum of picoseconds outgrows 64 bits
         self.finished_ps += PS_PER_US * int(whole.sum()) + int(rest.sum())
-        self.prompt_tokens += int(sent[:, COLUMN["prompt_tokens"]].sum())
-        self.cached_tokens += int(sent[:, COLUMN["cached_tokens"]].sum())
-        self.host_tokens += int(sent[:, COLUMN["host_tokens"]].sum())
+        self.prompt_tokens += int(sent["prompt_tokens"].sum())
+        self.cached_tokens += int(sent["cached_tokens"].sum())
+        self.host_tokens += int(sent["host_tokens"].sum())
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Of all requests so far ``agent``, ``output_tokens`` or a quantity, shape (requests,), or ``stages``, shape (stages, requests)."""

@@ -272,6 +272,12 @@ claims its decode seat, is admitted, prefilled, (else) claims its decode seat, i
 of its ports' queues), lands, and decodes; times are -1 where nothing of the kind happened. ``prefilled_ps`` is the end of its first
 prefill. Of ``cached_tokens`` ``host_tokens`` came from the host tier; ``moved_tokens`` went over the link."""
 
+
+def call_columns(calls: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """Rows of `Output.calls`, shape (calls, len(CALL_COLUMNS)), as columns by name, shape (calls,): views, no copies."""
+    return dict(zip(CALL_COLUMNS, calls.T, strict=True))
+
+
 SERIES_COLUMNS = (
     "steps", "busy_ns", "energy_uj", "decode_seq_ns", "prefill_tokens", "decode_tokens", "cached_tokens", "used_block_us", "waiting_ns",
 )  # fmt: skip

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from simulator.capacity.requests import output_speed_tok_s, to_seconds
 from simulator.capacity.results import Answer, Comparison, Series, Summary, Uncertainty
-from simulator.engine.world import CALL_COLUMNS, Output
+from simulator.engine.world import Output, call_columns
 from simulator.report.phrases import tier
 
 __all__ = [
@@ -49,7 +49,7 @@ def calls_frame(output: Output) -> pd.DataFrame:
     >>> bool((calls.ttft_s > 0).all())
     True
     """
-    column = {name: output.calls[:, i] for i, name in enumerate(CALL_COLUMNS)}
+    column = call_columns(output.calls)
     frame = pd.DataFrame(
         {name.replace("_ps", "_s"): _known_seconds(values) if name.endswith("_ps") else values for name, values in column.items()}
     )
